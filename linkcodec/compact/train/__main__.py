@@ -1,0 +1,88 @@
+"""`python -m linkcodec.compact.train`: prepare a corpus, train, export weights."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from linkcodec.compact.train.trainer import Run, TrainConfig
+from linkcodec.exceptions import LinkcodecError
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from linkcodec.compact.train.data import prepare
+
+    for line in prepare(source=options.source, destination=options.corpus, workers=options.workers):
+        print(line, flush=True)
+
+
+def _run(options: argparse.Namespace) -> None:
+    names = [field.name for field in fields(TrainConfig)]
+    config = TrainConfig(**{name: getattr(options, name) for name in names})
+    run = Run(
+        folder=options.folder,
+        corpus=options.corpus,
+        config=config,
+        recogniser=options.recogniser,
+        start=options.start,
+    )
+    try:
+        for record in run.steps():
+            line = "  ".join(f"{name} {value:.4g}" for name, value in record.items())
+            print(line, flush=True)
+    except KeyboardInterrupt:
+        if run.step > config.unquantized:
+            run.save()
+        print(f"stopped at step {run.step}; the same command goes on from the last checkpoint")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from linkcodec.compact.weights import export_checkpoint
+
+    print(export_checkpoint(options.folder / "checkpoint.pt", options.weights))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m linkcodec.compact.train", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    prepare = commands.add_parser("prepare", help="turn a folder of recordings into a corpus")
+    prepare.add_argument("source", type=Path)
+    prepare.add_argument("corpus", type=Path)
+    prepare.add_argument("--workers", type=int, default=2)
+    prepare.set_defaults(act=_prepare)
+    run = commands.add_parser("run", help="train; resumes where the folder's checkpoint stands")
+    run.add_argument("corpus", type=Path)
+    run.add_argument("folder", type=Path)
+    run.add_argument("--start", type=Path, help="a run's folder, or weights, to begin with")
+    run.add_argument("--recogniser", type=Path, help="CTranslate2 model.bin of Whisper base")
+    for setting in fields(TrainConfig):
+        default = setting.default
+        run.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            **(
+                {"action": argparse.BooleanOptionalAction}
+                if isinstance(default, bool)
+                else {"type": type(default)}
+            ),
+            default=default,
+            help=f"default {default}",
+        )
+    run.set_defaults(act=_run)
+    export = commands.add_parser("export", help="write the weights of a run for the package")
+    export.add_argument("folder", type=Path)
+    export.add_argument("weights", type=Path)
+    export.set_defaults(act=_export)
+    options = parser.parse_args(arguments)
+    try:
+        options.act(options)
+    except LinkcodecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,349 @@
+"""The training loop of the compact codec; a run lives in a folder and can be resumed.
+
+Stages, each a run of its own:
+
+- spectral: everything is learned from spectral losses; in the first `unquantized` steps noise
+  stands for the quantizer, then the books start from k-means. A recogniser's ear may listen
+  too;
+- adversarial (`adversarial` above 0): starts from the first run's weights, keeps encoder and
+  books, and the decoder also learns from discriminators.
+
+The learning rate rises, stays and, over the last `cooldown` share of the planned steps,
+falls to nothing: a run is prolonged from the checkpoint before its cooldown (Hu et al. 2024).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from linkcodec.compact.layers import Context
+from linkcodec.compact.model import (
+    DELAY,
+    FRAME_SIZE,
+    PITCH_CENTRE,
+    CompactModel,
+    ModelConfig,
+)
+from linkcodec.compact.synthesis import SynthesisState
+from linkcodec.compact.train.batches import Corpus, fill_pitch
+from linkcodec.compact.train.codebooks import CodebookTrainer
+from linkcodec.compact.train.discriminators import Discriminators
+from linkcodec.compact.train.listener import Listener
+from linkcodec.compact.train.losses import EnvelopeLoss, Guide, SpectralLoss
+from linkcodec.compact.weights import load_weights
+from linkcodec.exceptions import InputError
+from linkcodec.frame import INDEX_BITS
+
+LISTENER_LAYERS = 4
+
+BUFFERED_STEPS = 100
+"""Steps whose latents are kept for the k-means start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of a run; they are stored with it."""
+
+    steps: int = 20000
+    items: int = 16
+    frames: int = 20
+    rate: float = 8e-4
+    warmup: int = 200
+    cooldown: float = 0.25
+    unquantized: int = 2000
+    fresh_latents: bool = False
+    average: float = 0.998
+    lost_items: float = 0.35
+    lost_share: float = 0.12
+    spectral: float = 1.0
+    envelope: float = 1.0
+    guide: float = 1.0
+    listener: float = 0.0
+    listener_items: int = 6
+    adversarial: float = 0.0
+    matching: float = 0.0
+    discriminator_rate: float = 4e-4
+    judged_frames: int = 13
+    seed: int = 1
+    threads: int = 2
+
+
+def rate_factor(step: int, config: TrainConfig) -> float:
+    """Learning rate against its peak."""
+    falling = config.steps * config.cooldown
+    rise = min(1.0, (step + 1) / config.warmup)
+    left = (config.steps - step) / max(1.0, falling)
+    return rise * min(1.0, max(0.01, 1.0 - math.sqrt(max(0.0, 1.0 - left))))
+
+
+def add_quantization_noise(latents: Tensor, used: Tensor) -> Tensor:
+    """Latents of unit power as `used[i]` books would leave them, with noise in their place.
+
+    A Gaussian source at 11 bits a book over all channels is left with noise of power
+    1 / (2^(2 bits per channel) - 1) against the signal (Cover and Thomas, chapter 10). Where
+    quantisation starts without this stage, directions of small variance fall below its
+    error, get no gradient and never come back: the latents collapse to a few dimensions.
+    """
+    bits = INDEX_BITS * used.float()[:, None, None] / latents.shape[-1]
+    power = 1.0 / (torch.exp2(2.0 * bits) - 1.0)
+    return (latents + power.sqrt() * torch.randn_like(latents)) / (1.0 + power)
+
+
+class Run:
+    """A training run in `folder`: checkpoint.pt, log.jsonl, config.json."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        corpus: Path,
+        config: TrainConfig,
+        sizes: ModelConfig | None = None,
+        recogniser: Path | None = None,
+        start: Path | None = None,
+    ) -> None:
+        """`start` is the run or weights file a new run begins with; `recogniser` the listener's
+        file, needed where its weight is not 0."""
+        torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        self.folder = folder
+        self.config = config
+        sizes = sizes or ModelConfig()
+        self.model = CompactModel(sizes)
+        self.books = CodebookTrainer(self.model.quantizer)
+        if start:
+            self._begin(start)
+        if config.fresh_latents:
+            self.model.encoder.leave.reset_parameters()
+            self.model.trunk.enter.reset_parameters()
+        self.average = CompactModel(sizes)
+        self.average.load_state_dict(self.model.state_dict())
+        self.loss = SpectralLoss()
+        self.envelope = EnvelopeLoss()
+        self.guide = Guide(self.model.config.decoder[0])
+        self.listener: Listener | None = None
+        if config.listener:
+            if recogniser is None:
+                raise InputError("the listener's loss needs its weights: give --recogniser FILE")
+            self.listener = Listener(recogniser, layers=LISTENER_LAYERS)
+        self.adversarial = bool(config.adversarial)
+        self.discriminators = Discriminators()
+        taught = self.model.trunk if self.adversarial else self.model
+        self._learned = [*taught.parameters(), *self.guide.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            self._learned, lr=config.rate, betas=(0.8, 0.98), weight_decay=0.01
+        )
+        self.discriminator_optimizer = torch.optim.AdamW(
+            self.discriminators.parameters(), lr=config.discriminator_rate, betas=(0.8, 0.98)
+        )
+        self.step = 0
+        self.seconds = 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "checkpoint.pt").exists():
+            self._restore()
+        (folder / "config.json").write_text(json.dumps(asdict(config), indent=1))
+        self.corpus = Corpus(corpus, frames=config.frames, seed=config.seed + self.step)
+        self._latents: list[Tensor] = []
+
+    def _parts(self) -> list[str]:
+        parts = ["model", "average", "books", "guide", "optimizer"]
+        if self.adversarial:
+            parts += ["discriminators", "discriminator_optimizer"]
+        return parts
+
+    def _begin(self, start: Path) -> None:
+        """Begin with the averaged weights of a run's folder, or with a released weights file."""
+        if start.suffix == ".npz":
+            self.model.load_state_dict(load_weights(start).model.state_dict())
+            self.books.sums.copy_(self.model.quantizer.vectors)
+            return
+        path = start / "checkpoint.pt"
+        if not path.exists():
+            raise InputError(f"{path}: no such checkpoint to start from")
+        saved: dict[str, Any] = torch.load(path, weights_only=True)
+        self.model.load_state_dict(saved["average"])
+        self.books.load_state_dict(saved["books"])
+
+    def _restore(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        saved: dict[str, Any] = torch.load(path, weights_only=True)
+        try:
+            for name in self._parts():
+                getattr(self, name).load_state_dict(saved[name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{path}: made for another model ({error}); give another folder"
+            ) from error
+        self.step, self.seconds = saved["step"], saved["seconds"]
+
+    def save(self) -> None:
+        """Write the checkpoint; a reader never sees half of it."""
+        parts: dict[str, Any] = {name: getattr(self, name).state_dict() for name in self._parts()}
+        parts["step"], parts["seconds"] = self.step, self.seconds
+        temporary = self.folder / "checkpoint.tmp"
+        torch.save(parts, temporary)
+        temporary.replace(self.folder / "checkpoint.pt")
+
+    def _used_books(self, items: int) -> Tensor:
+        """Books per item: mostly the eight of 1100 bit/s, sometimes all, sometimes any."""
+        books = self.model.config.books
+        used = torch.randint(1, books + 1, (items,))
+        kind = torch.rand(items)
+        used[kind < 0.6] = books
+        used[kind < 0.4] = 8
+        return used
+
+    def _lost(self, items: int, frames: int) -> Tensor:
+        """A mask of frames that do not arrive, in bursts of one to three: (items, frames, 1)."""
+        starts = torch.rand(items, frames) < self.config.lost_share / 1.5
+        second = torch.roll(starts, 1, dims=1) & (torch.rand(items, frames) < 0.4)
+        third = torch.roll(second, 1, dims=1) & (torch.rand(items, frames) < 0.4)
+        hit = (torch.rand(items, 1) < self.config.lost_items) & (starts | second | third)
+        hit[:, 0] = False
+        return hit.float()[..., None]
+
+    def _latent_stage(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.config
+        used = self._used_books(len(latents))
+        # The noise stands against latents of unit power.
+        power = (latents.square().mean() - 1.0).square()
+        if self.step < config.unquantized:
+            self._latents.append(latents.detach().reshape(-1, latents.shape[-1]))
+            self._latents = self._latents[-BUFFERED_STEPS:]
+            return add_quantization_noise(latents, used), power
+        if self._latents:
+            self.books.start(self.model.quantizer, torch.cat(self._latents))
+            self._latents = []
+        passed, commitment = self.books(
+            self.model.quantizer, latents, used, learn=not self.adversarial
+        )
+        return passed, commitment + power
+
+    def _pass(self) -> dict[str, float]:
+        config = self.config
+        batch = next(self._batches)
+        pitch = fill_pitch(batch.pitch)
+        voiced = (batch.pitch > 0).float()
+        with (
+            torch.autocast("cpu", dtype=torch.bfloat16),
+            torch.set_grad_enabled(not self.adversarial),
+        ):
+            latents = self.model.encoder(batch.heard, Context())
+        quantized, commitment = self._latent_stage(latents.float())
+        lost = self._lost(config.items, config.frames)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            hidden = self.model.trunk.hidden(quantized, lost, Context())
+            guide = self.guide(hidden, batch.meant)
+            parameters = self.model.trunk.leave(hidden)
+            octaves = self.model.trunk.pitch(hidden).squeeze(-1)
+        synthesizer = self.model.synthesizer
+        state = SynthesisState.zero(config.items)
+        state.phase = torch.rand(config.items, 1, dtype=torch.float64)
+        voice, noise = synthesizer.excite(pitch, state)
+        voice_filter, noise_gain = synthesizer.filters(parameters)
+        output = synthesizer.join(voice * voice_filter + noise * noise_gain, state)
+        envelope = self.envelope(voice, voice_filter, noise_gain, batch.meant)
+        # The first steps lack the frames before them; they are not judged.
+        output, target = output[:, DELAY:], batch.meant[:, DELAY:]
+        error = (octaves.float() - torch.log2(pitch / PITCH_CENTRE)).abs()
+        weight = 0.02 + voiced
+        losses = {
+            "spectral": self.loss(output, target),
+            "pitch": (error * weight).sum() / weight.sum(),
+            "envelope": envelope,
+            "guide": guide,
+            "commitment": commitment,
+        }
+        if self.listener:
+            few = config.listener_items
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                losses["listener"] = self.listener.distance(output[:few], target[:few])
+        if self.adversarial:
+            losses |= self._judge(output, target)
+        shares = {
+            "spectral": config.spectral,
+            "envelope": config.envelope,
+            "guide": config.guide,
+            "pitch": 1.5,
+            "commitment": 0.25,
+            "listener": config.listener,
+            "adversarial": config.adversarial,
+            "matching": config.matching,
+        }
+        loss = torch.stack([losses[name] * shares[name] for name in losses if name in shares]).sum()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self._learned, 1.0)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        return {name: float(value.detach()) for name, value in losses.items()} | {
+            "gradient": float(norm)
+        }
+
+    def _judge(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Teach the discriminators, then ask them; the last frames are judged, whose context is
+        complete."""
+        judged = self.config.judged_frames * FRAME_SIZE
+        output, target = output[:, -judged:], target[:, -judged:]
+        taught = self.discriminators.teach(output, target)
+        self.discriminator_optimizer.zero_grad()
+        taught.backward()  # type: ignore[no-untyped-call]
+        self.discriminator_optimizer.step()
+        self.discriminators.requires_grad_(requires_grad=False)
+        verdict = self.discriminators.judge(output, target)
+        self.discriminators.requires_grad_(requires_grad=True)
+        return {
+            "adversarial": verdict.adversarial,
+            "matching": verdict.matching,
+            "taught": taught.detach(),
+        }
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        share = min(self.config.average, (self.step + 1) / (self.step + 10))
+        for slow, fast in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            slow.lerp_(fast, 1 - share)
+        self.average.quantizer.vectors.copy_(self.model.quantizer.vectors)
+
+    def steps(self) -> Iterator[dict[str, float]]:
+        """Train to the end; after every 50 steps yields the means of what was measured."""
+        self._batches = self.corpus.batches(self.config.items)
+        means: dict[str, float] = {}
+        begun, counted = time.monotonic(), 0
+        before = self.seconds
+        while self.step < self.config.steps:
+            factor = rate_factor(self.step, self.config)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.config.rate * factor
+            for group in self.discriminator_optimizer.param_groups:
+                group["lr"] = self.config.discriminator_rate * factor
+            for name, value in self._pass().items():
+                means[name] = means.get(name, 0.0) + value
+            self._follow()
+            self.step += 1
+            counted += 1
+            self.seconds = before + time.monotonic() - begun
+            if self.step % 250 == 0 and self.step > self.config.unquantized:
+                self.save()
+            if counted == 50 or self.step == self.config.steps:
+                record = {name: value / counted for name, value in means.items()}
+                record |= {"step": self.step, "seconds": round(self.seconds, 1)}
+                with open(self.folder / "log.jsonl", "a") as log:
+                    log.write(json.dumps(record) + "\n")
+                yield record
+                means, counted = {}, 0
+        self.save()
+
+    @property
+    def heard_hours(self) -> float:
+        """Hours of speech seen so far."""
+        return self.step * self.config.items * self.config.frames * FRAME_SIZE / 16000 / 3600

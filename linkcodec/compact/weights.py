@@ -1,0 +1,102 @@
+"""Weights of the compact codec: one `.npz` of float16 arrays for each released version.
+
+The file is read without pickle; besides the arrays it holds `card`, a JSON text with the
+version and the sizes of the network. Its hash names it on the wire and in token files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from linkcodec.compact.model import CompactModel, ModelConfig
+from linkcodec.exceptions import CodecError
+
+FOLDER = Path(__file__).parent / "weights"
+CURRENT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A model ready for use, with the version and the hash of its weights."""
+
+    model: CompactModel
+    version: int
+    hash: str
+
+
+def weights_path(version: int = CURRENT_VERSION) -> Path:
+    """Where the weights of a released version lie."""
+    return FOLDER / f"compact-{version}.npz"
+
+
+def _sizes(card: dict[str, Any]) -> ModelConfig:
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in card["sizes"].items()
+    }
+    return ModelConfig(**values)
+
+
+def load_weights(path: Path) -> Weights:
+    """Read a weights file.
+
+    Raises:
+        CodecError: the file is missing, damaged or made for another network.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CodecError(
+            f"{path}: the weights of codec compact cannot be read ({error.strerror}); "
+            "install the package again"
+        ) from error
+    try:
+        with io.BytesIO(data) as file, np.load(file, allow_pickle=False) as arrays:
+            card = json.loads(str(arrays["card"]))
+            model = CompactModel(_sizes(card))
+            state = {
+                name: torch.from_numpy(arrays[name].astype(np.float32))
+                for name in arrays.files
+                if name != "card"
+            }
+        model.load_state_dict(state, strict=True)
+    except (KeyError, TypeError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise CodecError(
+            f"{path}: not a weights file of codec compact ({type(error).__name__}); "
+            "install the package again"
+        ) from error
+    model.eval().requires_grad_(requires_grad=False)
+    return Weights(
+        model=model, version=int(card["version"]), hash=hashlib.sha256(data).hexdigest()[:8]
+    )
+
+
+def save_weights(model: CompactModel, path: Path, *, version: int) -> str:
+    """Write a model's weights; returns a line that describes the file."""
+    card = {"version": version, "sizes": asdict(model.config)}
+    arrays = {name: value.numpy().astype(np.float16) for name, value in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
+        np.savez(file, allow_pickle=False, card=np.array(json.dumps(card)), **arrays)
+    return (
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB, {sum(a.size for a in arrays.values())} values"
+    )
+
+
+def export_checkpoint(checkpoint: Path, path: Path, *, version: int = CURRENT_VERSION) -> str:
+    """Write the averaged weights of a training checkpoint."""
+    if not checkpoint.exists():
+        raise CodecError(f"{checkpoint}: no such checkpoint; train first")
+    saved = torch.load(checkpoint, weights_only=True)
+    model = CompactModel(ModelConfig())
+    model.load_state_dict(saved["average"])
+    return save_weights(model, path, version=version)

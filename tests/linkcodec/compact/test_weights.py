@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tinymodel import tiny_model
+
+from linkcodec.compact.weights import (
+    CURRENT_VERSION,
+    export_checkpoint,
+    load_weights,
+    save_weights,
+    weights_path,
+)
+from linkcodec.exceptions import CodecError
+
+
+def test_weights_survive_a_file(tmp_path: Path) -> None:
+    model = tiny_model()
+    save_weights(model, tmp_path / "w.npz", version=7)
+    loaded = load_weights(tmp_path / "w.npz")
+    assert loaded.version == 7
+    assert len(loaded.hash) == 8
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(loaded.model.state_dict()[name], value, atol=2e-3, rtol=1e-3)
+
+
+def test_the_hash_follows_the_weights(tmp_path: Path) -> None:
+    save_weights(tiny_model(0), tmp_path / "a.npz", version=1)
+    save_weights(tiny_model(1), tmp_path / "b.npz", version=1)
+    assert load_weights(tmp_path / "a.npz").hash != load_weights(tmp_path / "b.npz").hash
+
+
+@pytest.mark.parametrize("damage", ["missing", "text", "cut", "lacking"])
+def test_bad_files_are_refused_by_name(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "w.npz"
+    save_weights(tiny_model(), path, version=1)
+    if damage == "missing":
+        path.unlink()
+    elif damage == "text":
+        path.write_text("no weights")
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:2000])
+    else:
+        with np.load(path) as arrays:
+            kept = {name: arrays[name] for name in arrays.files if name != "trunk.lost"}
+        with open(path, "wb") as file:
+            np.savez(file, allow_pickle=False, **kept)
+    with pytest.raises(CodecError, match=r"w\.npz.*install the package again"):
+        load_weights(path)
+
+
+def test_no_checkpoint_to_export(tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match="train first"):
+        export_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "w.npz")
+
+
+def test_the_package_ships_weights_within_their_limits() -> None:
+    loaded = load_weights(weights_path())
+    assert loaded.version == CURRENT_VERSION
+    assert weights_path().stat().st_size <= 24_000_000
+    values = sum(value.numel() for value in loaded.model.state_dict().values())
+    assert values <= 12_000_000

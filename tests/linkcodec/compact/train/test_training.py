@@ -1,0 +1,210 @@
+"""The training pipeline on a tiny corpus of synthetic voices and a tiny network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile  # type: ignore[import-untyped]
+import torch
+from tinymodel import SIZES, tiny_model
+
+from linkcodec.codec import Pcm
+from linkcodec.compact.features import PAST
+from linkcodec.compact.model import FRAME_SIZE
+from linkcodec.compact.train import data
+from linkcodec.compact.train.batches import Corpus, fill_pitch
+from linkcodec.compact.train.codebooks import CodebookTrainer
+from linkcodec.compact.train.discriminators import Discriminators
+from linkcodec.compact.train.losses import SpectralLoss
+from linkcodec.compact.train.trainer import Run, TrainConfig, rate_factor
+from linkcodec.compact.weights import save_weights
+from linkcodec.exceptions import InputError
+
+FAST = {"items": 2, "frames": 6, "unquantized": 3, "threads": 1, "warmup": 2, "judged_frames": 4}
+
+
+def voice(pitch: float, seconds: float, seed: int) -> Pcm:
+    time = np.arange(int(seconds * 16000)) / 16000
+    tone = sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 20))
+    syllables = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * time)
+    hiss = np.random.default_rng(seed).standard_normal(len(time))
+    return np.asarray(0.05 * tone * syllables + 0.003 * hiss, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("material")
+    for group, pitch in (("low", 110.0), ("high", 210.0)):
+        (folder / group).mkdir()
+        for number in range(2):
+            path = folder / group / f"{number}.wav"
+            soundfile.write(path, voice(pitch, 3.0, number), 16000)
+    (folder / "low" / "short.wav").write_bytes((folder / "low" / "0.wav").read_bytes()[:4000])
+    target = tmp_path_factory.mktemp("corpus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            data,
+            "estimate_pitch",
+            lambda audio: np.full(len(audio) // 160, 150.0, dtype=np.float32),
+        )
+        lines = list(data.prepare(source=folder, destination=target, workers=1))
+    assert lines[-1].startswith("corpus: 4 clips")
+    return target
+
+
+def test_prepare_joins_groups_and_skips_what_is_too_short(corpus: Path) -> None:
+    clips = json.loads((corpus / "clips.json").read_text())
+    assert [clip["group"] for clip in clips] == ["high", "high", "low", "low"]
+    assert clips[1]["start"] == clips[0]["length"] == 48000
+    assert (corpus / "audio.i16").stat().st_size == 2 * 4 * 48000
+    assert (corpus / "pitch.f16").stat().st_size == 2 * 4 * 300
+    assert list(data.prepare(source=corpus, destination=corpus)) == [f"{corpus}: already prepared"]
+
+
+def test_prepare_refuses_what_is_no_material(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        list(data.prepare(source=tmp_path / "none", destination=tmp_path / "out"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no recordings"):
+        list(data.prepare(source=tmp_path / "empty", destination=tmp_path / "out", workers=1))
+
+
+def test_batches_are_reproducible_and_aligned(corpus: Path) -> None:
+    first = Corpus(corpus, frames=6, seed=5).batch(3)
+    again = Corpus(corpus, frames=6, seed=5).batch(3)
+    assert torch.equal(first.heard, again.heard)
+    assert first.heard.shape == (3, PAST + 6 * FRAME_SIZE)
+    assert first.meant.shape == (3, 6 * FRAME_SIZE)
+    assert first.pitch.shape == (3, 48)
+    # What is meant is what was heard, 20 ms later; some items have noise on top of it.
+    agreement = [
+        float(torch.corrcoef(torch.stack((heard[PAST - 320 : -320], meant)))[0, 1])
+        for heard, meant in zip(first.heard, first.meant, strict=True)
+    ]
+    assert min(agreement) > 0.7
+    assert max(agreement) > 0.99
+
+
+def test_an_unprepared_corpus_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="prepare"):
+        Corpus(tmp_path, frames=6, seed=1)
+
+
+def test_pitch_is_carried_through_unvoiced_steps() -> None:
+    filled = fill_pitch(torch.tensor([[0.0, 100.0, 0.0, 200.0, 0.0], [0.0] * 5]))
+    assert filled[0].tolist() == [100.0, 100.0, 150.0, 200.0, 200.0]
+    assert filled[1].tolist() == [130.0] * 5
+
+
+def test_rate_rises_stays_and_falls() -> None:
+    config = TrainConfig(steps=100, warmup=10, cooldown=0.2)
+    rates = [rate_factor(step, config) for step in range(100)]
+    assert rates[0] < rates[5] < rates[10] == 1.0
+    assert set(rates[10:80]) == {1.0}
+    assert rates[80] >= rates[90] > rates[99]
+    assert rates[99] < 0.1
+
+
+def test_spectral_loss_knows_what_is_near() -> None:
+    loss = SpectralLoss()
+    target = torch.from_numpy(voice(120.0, 1.0, 0))[None]
+    same = float(loss(target, target))
+    softer, other = float(loss(0.8 * target, target)), float(loss(torch.zeros_like(target), target))
+    assert same < 1e-5
+    assert same < softer < other
+
+
+def test_k_means_finds_clusters_and_averages_follow() -> None:
+    torch.manual_seed(0)
+    model = tiny_model()
+    centres = torch.randn(16, SIZES.latent) * 5
+    rows = centres.repeat(40, 1) + 0.01 * torch.randn(640, SIZES.latent)
+    books = CodebookTrainer(model.quantizer)
+    books.start(model.quantizer, rows)
+    error = (rows - model.quantizer.vectors[0][model.quantizer.search(rows, 0)]).square().mean()
+    assert float(error) < 0.5 * float(rows.var())
+    latents = rows[:40].reshape(4, 10, -1)
+    few, _ = books(model.quantizer, latents, torch.full((4,), 1), learn=False)
+    more, _ = books(model.quantizer, latents, torch.full((4,), 3), learn=False)
+    assert (more - latents).square().mean() <= (few - latents).square().mean()
+    before = model.quantizer.vectors.clone()
+    books(model.quantizer, latents + 1.0, torch.full((4,), 3), learn=True)
+    assert not torch.equal(before, model.quantizer.vectors)
+
+
+def test_discriminators_learn_to_tell_noise_from_voice() -> None:
+    torch.manual_seed(0)
+    judges = Discriminators()
+    optimizer = torch.optim.Adam(judges.parameters(), lr=1e-3)
+    speech = torch.from_numpy(voice(140.0, 0.4, 1))[None]
+    noise = 0.05 * torch.randn_like(speech)
+    losses = []
+    for _ in range(6):
+        loss = judges.teach(noise, speech)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert judges.judge(speech, speech).matching < judges.judge(noise, speech).matching
+
+
+def run(folder: Path, corpus: Path, **changes: object) -> Run:
+    config = TrainConfig(**{**FAST, **changes})  # type: ignore[arg-type]
+    return Run(folder=folder, corpus=corpus, config=config, sizes=SIZES)
+
+
+def test_a_run_is_reproducible_and_resumes(corpus: Path, tmp_path: Path) -> None:
+    records = [
+        list(run(tmp_path / name, corpus, steps=6).steps())[-1]["spectral"] for name in ("a", "b")
+    ]
+    assert records[0] == records[1]
+    assert np.isfinite(records[0])
+    resumed = run(tmp_path / "a", corpus, steps=8)
+    assert resumed.step == 6
+    assert list(resumed.steps())[-1]["step"] == 8
+    log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in log] == [6, 8]
+
+
+def test_the_adversarial_stage_keeps_encoder_and_books(corpus: Path, tmp_path: Path) -> None:
+    first = run(tmp_path / "a", corpus, steps=5)
+    list(first.steps())
+    changes = {"steps": 2, "unquantized": 0, "adversarial": 1.0, "matching": 1.0}
+    config = TrainConfig(**{**FAST, **changes})  # type: ignore[arg-type]
+    second = Run(
+        folder=tmp_path / "b", corpus=corpus, config=config, sizes=SIZES, start=tmp_path / "a"
+    )
+    record = list(second.steps())[-1]
+    assert {"adversarial", "matching", "taught"} <= set(record)
+    before, after = first.average.state_dict(), second.model.state_dict()
+    for name, value in before.items():
+        if name.startswith(("encoder.", "quantizer.")):
+            assert torch.equal(value, after[name]), name
+    assert not torch.equal(before["trunk.leave.weight"], after["trunk.leave.weight"])
+
+
+def test_a_run_starts_from_released_weights(corpus: Path, tmp_path: Path) -> None:
+    model = tiny_model(3)
+    save_weights(model, tmp_path / "w.npz", version=1)
+    config = TrainConfig(**{**FAST, "steps": 1})
+    begun = Run(
+        folder=tmp_path / "run", corpus=corpus, config=config, sizes=SIZES, start=tmp_path / "w.npz"
+    )
+    torch.testing.assert_close(
+        begun.model.quantizer.vectors, model.quantizer.vectors, atol=2e-3, rtol=0
+    )
+
+
+def test_a_checkpoint_of_another_model_is_refused(corpus: Path, tmp_path: Path) -> None:
+    torch.save({"model": {}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match="another model"):
+        run(tmp_path, corpus, steps=1)
+
+
+def test_a_listener_needs_its_weights(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--recogniser"):
+        run(tmp_path, corpus, steps=1, listener=1.0)
