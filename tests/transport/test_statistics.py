@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transport.statistics import DelayMeter, RateMeter
+
+
+def test_meters_start_at_zero() -> None:
+    assert DelayMeter().mean == 0
+    meter = RateMeter()
+    assert meter.mean_bps == meter.peak_bps == meter.recent_bps(5) == 0
+
+
+def test_delay_meter() -> None:
+    meter = DelayMeter()
+    for delay in (0.1, 0.4, 0.1):
+        meter.add(delay)
+    assert meter.mean == pytest.approx(0.2)
+    assert meter.maximum == 0.4
+
+
+def test_full_line_peaks_at_its_rate() -> None:
+    meter = RateMeter()
+    for i in range(1000):
+        meter.add(start=i * 664 / 1200, end=(i + 1) * 664 / 1200, bits=664)
+    assert meter.peak_bps == meter.mean_bps == 1200
+    assert meter.bits == 664_000
+
+
+def test_recent_rate_falls_when_nothing_is_sent() -> None:
+    meter = RateMeter()
+    meter.add(start=0, end=0.5, bits=600)
+    assert meter.recent_bps(0.5) == meter.recent_bps(1.0) == 600
+    assert meter.recent_bps(1.25) == pytest.approx(300)
+    assert meter.recent_bps(2) == 0
+
+
+transmissions = st.lists(
+    st.tuples(st.integers(0, 12), st.integers(1, 12), st.integers(1, 500)), max_size=40
+)
+
+
+@settings(deadline=None)
+@given(transmissions)
+def test_peak_is_that_of_the_worst_window(steps: list[tuple[int, int, int]]) -> None:
+    """Times are tenths of a second, so the worst window begins at a tenth as well."""
+    meter = RateMeter()
+    bits_per_tenth: list[float] = []
+    now = 0
+    for pause, duration, bits in steps:
+        bits_per_tenth += [0.0] * pause + [bits / duration] * duration
+        meter.add(start=(now + pause) / 10, end=(now + pause + duration) / 10, bits=bits)
+        now += pause + duration
+    windows = [sum(bits_per_tenth[i : i + 10]) for i in range(len(bits_per_tenth))]
+    assert meter.peak_bps == pytest.approx(max(windows, default=0), abs=1e-5)
+    assert len(meter._recent) <= 21

@@ -1,0 +1,165 @@
+"""Counters wherever a frame can die, and meters of rate and delay."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+__all__ = ["DelayMeter", "RateMeter", "ReceiverStatistics", "SenderStatistics"]
+
+
+@dataclass(kw_only=True)
+class SenderStatistics:
+    """Frames and packets on their way out.
+
+    frames_captured = frames_gated + frames_sent + frames_dropped + those still waiting.
+    """
+
+    frames_captured: int = 0
+    """Frames that came from the audio input."""
+    frames_gated: int = 0
+    """Frames held back because the talker was quiet."""
+    frames_encoded: int = 0
+    """Frames that left the encoder."""
+    frames_sent: int = 0
+    """Frames in packets that went to the link."""
+    frames_dropped: int = 0
+    """Frames in packets that the pacer threw away because its queue was full."""
+    packets_sent: int = 0
+    packets_dropped: int = 0
+    payload_bits: int = 0
+    """Bits of codebook indices in the packets sent."""
+    wire_bits: int = 0
+    """Bits on the wire, start and stop bits left out."""
+    line_bits: int = 0
+    """Bit times on the line, start and stop bits included."""
+
+
+@dataclass(kw_only=True)
+class ReceiverStatistics:
+    """Frames and packets on their way in.
+
+    Once a call is drained:
+    frames_received = frames_played + frames_late + frames_skipped,
+    frames_concealed = frames_lost + frames_late + frames_inserted, and the items given to
+    the decoder = frames_played + (frames_concealed - frames_muted) + frames_silent.
+    """
+
+    packets_received: int = 0
+    """Valid packets of any type."""
+    packets_damaged: int = 0
+    """Bytes from the link that were no valid packet."""
+    packets_duplicate: int = 0
+    """Voice packets of which every frame was a duplicate."""
+    packets_late: int = 0
+    """Voice packets of which no frame came in time and one or more was late."""
+    frames_received: int = 0
+    """Distinct frames in valid packets."""
+    frames_lost: int = 0
+    """Frames inside known talk spurts that never came."""
+    frames_late: int = 0
+    """Frames that came after their place was filled with something else."""
+    frames_duplicate: int = 0
+    """Frames that had come before."""
+    frames_concealed: int = 0
+    """Frames of speech for which something else was given, and inserted ones."""
+    frames_inserted: int = 0
+    """Concealment given to gain time, without a frame of its own."""
+    frames_muted: int = 0
+    """Of the concealed frames, those given as silence or left out."""
+    frames_played: int = 0
+    frames_silent: int = 0
+    """Silence given out."""
+    frames_skipped: int = 0
+    """Frames thrown away unheard to bring the delay back."""
+    resyncs: int = 0
+    """Times that speech resumed after a jump of the sender's ticks or a dead link."""
+    resync_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
+    """For each resync, the time from the first packet to hearing it."""
+
+
+@dataclass(kw_only=True)
+class DelayMeter:
+    """Mean and maximum of delays in seconds."""
+
+    count: int = 0
+    total: float = 0.0
+    maximum: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Take one delay."""
+        self.count += 1
+        self.total += seconds
+        self.maximum = max(self.maximum, seconds)
+
+    @property
+    def mean(self) -> float:
+        """Mean in seconds, 0 without any."""
+        return self.total / self.count if self.count else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Transmission:
+    start: float
+    end: float
+    bits: int
+
+    def bits_in(self, start: float, end: float) -> float:
+        """Bits that fall into the window, spread evenly over the transmission."""
+        overlap = min(self.end, end) - max(self.start, start)
+        if overlap <= 0:
+            return 0.0
+        return self.bits * overlap / (self.end - self.start)
+
+
+class RateMeter:
+    """Mean rate and the exact worst window of one second, in bounded memory.
+
+    Transmissions are added in order and do not overlap. The number of bits in a window is
+    largest where one starts with a transmission or ends with one, so only those are looked at.
+    """
+
+    def __init__(self, *, window: float = 1.0) -> None:
+        self.bits = 0
+        self._window = window
+        self._first: float | None = None
+        self._last = 0.0
+        self._peak = 0.0
+        self._recent: deque[_Transmission] = deque()
+        self._starts: deque[float] = deque()
+
+    def add(self, *, start: float, end: float, bits: int) -> None:
+        """Take one transmission of `bits` from `start` to `end` (seconds)."""
+        if self._first is None:
+            self._first = start
+        self.bits += bits
+        self._last = end
+        self._recent.append(_Transmission(start, end, bits))
+        self._starts.append(start)
+        self._peak = max(self._peak, self._bits_from(end - self._window))
+        while self._starts and self._starts[0] + self._window <= end:
+            self._peak = max(self._peak, self._bits_from(self._starts.popleft()))
+        oldest = min(end - self._window, self._starts[0] if self._starts else end)
+        while self._recent[0].end <= oldest:
+            self._recent.popleft()
+
+    @property
+    def mean_bps(self) -> float:
+        """Bits per second from the first transmission's start to the last one's end."""
+        if self._first is None:
+            return 0.0
+        return round(self.bits / (self._last - self._first), 6)
+
+    @property
+    def peak_bps(self) -> float:
+        """Bits in the worst window, divided by its length."""
+        pending = [self._bits_from(start) for start in self._starts]
+        # A full line must not come out above its rate by the last bit of a float.
+        return round(max([self._peak, *pending]) / self._window, 6)
+
+    def recent_bps(self, now: float) -> float:
+        """Bits per second in the window that ends at `now`."""
+        return self._bits_from(now - self._window) / self._window
+
+    def _bits_from(self, start: float) -> float:
+        return sum(one.bits_in(start, start + self._window) for one in self._recent)
