@@ -1,0 +1,1 @@
+"""Measurements of speech quality, run by hand: `python -m benchmarks.quality --help`."""
