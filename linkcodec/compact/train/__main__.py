@@ -33,7 +33,7 @@ def _run(options: argparse.Namespace) -> None:
             line = "  ".join(f"{name} {value:.4g}" for name, value in record.items())
             print(line, flush=True)
     except KeyboardInterrupt:
-        if run.step > config.unquantized:
+        if run.resumable:
             run.save()
         print(f"stopped at step {run.step}; the same command goes on from the last checkpoint")
 

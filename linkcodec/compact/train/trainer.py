@@ -45,6 +45,8 @@ from linkcodec.frame import INDEX_BITS
 
 LISTENER_LAYERS = 4
 
+SAVE_STEPS = 250
+
 BUFFERED_STEPS = 100
 """Steps whose latents are kept for the k-means start."""
 
@@ -332,16 +334,26 @@ class Run:
             self.step += 1
             counted += 1
             self.seconds = before + time.monotonic() - begun
-            if self.step % 250 == 0 and self.step > self.config.unquantized:
+            if self.step % SAVE_STEPS == 0 and self.resumable:
                 self.save()
             if counted == 50 or self.step == self.config.steps:
                 record = {name: value / counted for name, value in means.items()}
-                record |= {"step": self.step, "seconds": round(self.seconds, 1)}
+                record |= {
+                    "step": self.step,
+                    "seconds": round(self.seconds, 1),
+                    "hours": round(self.heard_hours, 2),
+                }
                 with open(self.folder / "log.jsonl", "a") as log:
                     log.write(json.dumps(record) + "\n")
                 yield record
                 means, counted = {}, 0
         self.save()
+
+    @property
+    def resumable(self) -> bool:
+        """A run that resumes must still be able to gather the latents that k-means needs."""
+        left = self.config.unquantized - self.step
+        return left < 0 or left >= BUFFERED_STEPS
 
     @property
     def heard_hours(self) -> float:

@@ -1,0 +1,1 @@
+"""Where speech coding and transport meet: configuration, simulator, command line."""

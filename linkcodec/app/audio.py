@@ -1,0 +1,375 @@
+"""Where a daemon's sound comes from and goes to: devices, files, standard streams.
+
+Files and standard input are read at the pace of real time, as if somebody spoke.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from linkcodec import devices
+from linkcodec.app.command import AUDIO_SUFFIXES, check_output_path
+from linkcodec.app.config import MICROPHONE, SPEAKER, AudioConfig
+from linkcodec.audiofile import AudioWriter, Resampler, stream_audio
+from linkcodec.codec import CodecInfo, Pcm
+from linkcodec.exceptions import AudioFileError
+
+__all__ = [
+    "AudioSink",
+    "AudioSource",
+    "FileSink",
+    "MicrophoneSource",
+    "SpeakerSink",
+    "StandardInput",
+    "StandardOutput",
+    "StreamDecoder",
+    "open_sink",
+    "open_source",
+]
+
+STANDARD_STREAM: Final = "-"
+
+_STALLED: Final = 0.5
+"""Seconds behind real time after which a source no longer tries to catch up."""
+
+_PIECE_SECONDS: Final = 0.01
+
+_MOST_FORMAT_BYTES: Final = 1024
+_MOST_SKIPPED_BYTES: Final = 1 << 20
+
+
+class AudioSource(ABC):
+    """Speech on its way in. name: for people. ended: True once nothing more will come."""
+
+    name: str
+    ended: bool = False
+
+    @abstractmethod
+    def read(self, timeout: float) -> Pcm:
+        """The samples that have come, after at most `timeout` seconds; may be none.
+
+        Raises:
+            LinkcodecError: the source failed.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the device or file."""
+
+
+class AudioSink(ABC):
+    """Speech on its way out. name: for people."""
+
+    name: str
+
+    @abstractmethod
+    def write(self, pcm: Pcm) -> None:
+        """Take samples.
+
+        Raises:
+            LinkcodecError: the sink failed.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish and let go of the device or file."""
+
+
+class _Pace:
+    """Says when the next frame of a recording is due, if it is played as it was spoken."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._due = time.monotonic() + seconds
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep until the next frame is due; False if `timeout` seconds do not suffice."""
+        now = time.monotonic()
+        if self._due - now > timeout:
+            time.sleep(max(0.0, timeout))
+            return False
+        if self._due > now:
+            time.sleep(self._due - now)
+        return True
+
+    def advance(self) -> None:
+        """The frame was taken."""
+        now = time.monotonic()
+        self._due += self._seconds
+        if now - self._due > _STALLED:
+            self._due = now
+
+
+class FileSource(AudioSource):
+    """An audio file of any kind and rate, read in bounded memory."""
+
+    def __init__(self, blocks: Iterator[Pcm], *, name: str, frame_seconds: float) -> None:
+        self.name = name
+        self._blocks = blocks
+        self._waiting: Pcm | None = next(blocks, None)
+        self._pace = _Pace(frame_seconds)
+
+    def read(self, timeout: float) -> Pcm:
+        if self._waiting is None or not self._pace.wait(timeout):
+            self.ended = self._waiting is None
+            return np.zeros(0, np.float32)
+        pcm = self._waiting
+        self._pace.advance()
+        self._waiting = next(self._blocks, None)
+        self.ended = self._waiting is None
+        return pcm
+
+    def close(self) -> None:
+        self._waiting = None
+
+
+class StreamDecoder:
+    """Bytes of a WAV file or of raw samples in, PCM at `sample_rate` out.
+
+    What begins with "RIFF" is a WAV file (16-bit or 32-bit float, any rate and number of
+    channels; the length it states is ignored, since a pipe's writer often cannot know it);
+    all else is raw signed 16-bit little-endian mono at `sample_rate`.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self._sample_rate = sample_rate
+        self._data = bytearray()
+        self._skip = 0
+        self._header = True
+        self._wav = False
+        self._format: tuple[str, int, int] | None = None
+        self._dtype = "<i2"
+        self._channels = 1
+        self._resampler: Resampler | None = None
+
+    def push(self, data: bytes) -> Pcm:
+        """Take any number of bytes.
+
+        Raises:
+            AudioFileError: a WAV file that cannot be read.
+        """
+        self._data += data
+        if self._header and not self._parse_header():
+            return np.zeros(0, np.float32)
+        width = np.dtype(self._dtype).itemsize * self._channels
+        usable = len(self._data) // width * width
+        raw = np.frombuffer(bytes(self._data[:usable]), self._dtype).reshape(-1, self._channels)
+        del self._data[:usable]
+        pcm: Pcm = raw.mean(axis=1, dtype=np.float32)
+        if self._dtype == "<i2":
+            pcm /= np.float32(32768.0)
+        pcm = np.nan_to_num(pcm, nan=0.0, posinf=1.0, neginf=-1.0)
+        return pcm if self._resampler is None else self._resampler.push(pcm)
+
+    def finish(self) -> Pcm:
+        """What the resampler still holds."""
+        if self._resampler is None:
+            return np.zeros(0, np.float32)
+        return self._resampler.flush()
+
+    def _parse_header(self) -> bool:
+        """Take the header off the data; False while it is not complete."""
+        if not self._wav:
+            if not b"RIFF".startswith(bytes(self._data[:4])):
+                self._header = False
+                return True
+            if len(self._data) < 12:
+                return False
+            if self._data[8:12] != b"WAVE":
+                raise AudioFileError("standard input: a RIFF file that is not WAV")
+            del self._data[:12]
+            self._wav = True
+        while True:
+            dropped = min(self._skip, len(self._data))
+            del self._data[:dropped]
+            self._skip -= dropped
+            if self._skip or len(self._data) < 8:
+                return False
+            name, size = struct.unpack("<4sI", self._data[:8])
+            if name == b"data":
+                del self._data[:8]
+                self._start_samples()
+                return True
+            if size > (_MOST_FORMAT_BYTES if name == b"fmt " else _MOST_SKIPPED_BYTES):
+                raise AudioFileError("standard input: a WAV file with an impossible header")
+            if name == b"fmt ":
+                if len(self._data) < 8 + size:
+                    return False
+                self._parse_format(bytes(self._data[8 : 8 + size]))
+            del self._data[:8]
+            self._skip = size + size % 2
+
+    def _parse_format(self, chunk: bytes) -> None:
+        if len(chunk) < 16:
+            raise AudioFileError("standard input: a WAV file with an impossible header")
+        kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", chunk[:16])
+        if kind == 0xFFFE and len(chunk) >= 26:  # WAVE_FORMAT_EXTENSIBLE
+            kind = struct.unpack("<H", chunk[24:26])[0]
+        dtype = {(1, 16): "<i2", (3, 32): "<f4"}.get((kind, bits))
+        if dtype is None:
+            raise AudioFileError("standard input: convert the WAV to 16-bit PCM first")
+        if not (1 <= channels <= 64 and 1000 <= rate <= 768_000):
+            raise AudioFileError("standard input: a WAV file with an impossible header")
+        self._format = (dtype, channels, rate)
+
+    def _start_samples(self) -> None:
+        if self._format is None:
+            raise AudioFileError("standard input: a WAV file without a format")
+        self._header = False
+        self._dtype, self._channels, rate = self._format
+        if rate != self._sample_rate:
+            self._resampler = Resampler(rate, self._sample_rate)
+
+
+class StandardInput(AudioSource):
+    """Standard input, a WAV file or raw samples; a fast writer is held back to real time."""
+
+    name = "standard input"
+
+    def __init__(self, *, sample_rate: int, frame_size: int, descriptor: int = 0) -> None:
+        self._descriptor = descriptor
+        self._decoder = StreamDecoder(sample_rate)
+        self._frame_size = frame_size
+        self._waiting: Pcm = np.zeros(0, np.float32)
+        self._pace = _Pace(frame_size / sample_rate)
+        self._closed = False
+        self._any = False
+
+    def read(self, timeout: float) -> Pcm:
+        deadline = time.monotonic() + timeout
+        nothing: Pcm = np.zeros(0, np.float32)
+        while self._waiting.size < self._frame_size and not self._closed:
+            if not self._fill(max(0.0, deadline - time.monotonic())):
+                return nothing
+        if not self._waiting.size:
+            self.ended = True
+            if not self._any:
+                raise AudioFileError("standard input is empty: pipe a WAV or raw samples into it")
+            return nothing
+        if not self._pace.wait(max(0.0, deadline - time.monotonic())):
+            return nothing
+        pcm = self._waiting[: self._frame_size]
+        self._waiting = self._waiting[self._frame_size :]
+        self._pace.advance()
+        self._any = True
+        self.ended = self._closed and not self._waiting.size
+        return pcm
+
+    def _fill(self, timeout: float) -> bool:
+        if not select.select([self._descriptor], [], [], timeout)[0]:
+            return False
+        data = os.read(self._descriptor, 4096)
+        self._closed = not data
+        pcm = self._decoder.push(data) if data else self._decoder.finish()
+        self._waiting = np.concatenate([self._waiting, pcm])
+        return True
+
+    def close(self) -> None:
+        self._closed = True
+
+
+class MicrophoneSource(AudioSource):
+    """A microphone, by its name or number; the default one if `device` is empty."""
+
+    def __init__(self, device: str, *, sample_rate: int) -> None:
+        self._input = devices.open_input(device or None, sample_rate=sample_rate)
+        self._piece = round(_PIECE_SECONDS * sample_rate)
+        self.name = self._input.name
+
+    def read(self, timeout: float) -> Pcm:  # noqa: ARG002
+        # In small pieces, so that the pacer is asked often enough to fill its line.
+        return self._input.read(self._piece)
+
+    def close(self) -> None:
+        self._input.close()
+
+
+class SpeakerSink(AudioSink):
+    """A speaker, by its name or number; the default one if `device` is empty."""
+
+    def __init__(self, device: str, *, sample_rate: int) -> None:
+        self._output = devices.open_output(device or None, sample_rate=sample_rate)
+        self.name = self._output.name
+
+    @property
+    def waiting(self) -> float:
+        """Seconds of sound that wait to be played."""
+        return self._output.waiting
+
+    def write(self, pcm: Pcm) -> None:
+        self._output.write(pcm)
+
+    def close(self) -> None:
+        self._output.drain()
+        self._output.close()
+
+
+class FileSink(AudioSink):
+    """A WAV or FLAC file of 16 bits; its header is right once the sink is closed.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+
+    def __init__(self, path: str, *, sample_rate: int) -> None:
+        self.name = path
+        check_output_path(path, what="recording", suffixes=AUDIO_SUFFIXES)
+        self._writer = AudioWriter(path, sample_rate)
+
+    def write(self, pcm: Pcm) -> None:
+        self._writer.write(pcm)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class StandardOutput(AudioSink):
+    """Standard output, as raw signed 16-bit little-endian mono."""
+
+    name = "standard output"
+
+    def write(self, pcm: Pcm) -> None:
+        samples = np.clip(np.round(pcm * 32768.0), -32768, 32767).astype("<i2")
+        sys.stdout.buffer.write(samples.tobytes())
+        sys.stdout.buffer.flush()
+
+    def close(self) -> None:
+        sys.stdout.flush()
+
+
+def open_source(config: AudioConfig, info: CodecInfo) -> AudioSource:
+    """The source that a configuration names, at the codec's sample rate.
+
+    Raises:
+        AudioFileError: the file is missing or no audio.
+        DeviceError: there is no microphone.
+    """
+    if config.input == MICROPHONE:
+        return MicrophoneSource(config.input_device, sample_rate=info.sample_rate)
+    if config.input == STANDARD_STREAM:
+        return StandardInput(sample_rate=info.sample_rate, frame_size=info.frame_size)
+    blocks = stream_audio(config.input, info.sample_rate, block=info.frame_size)
+    return FileSource(blocks, name=config.input, frame_seconds=info.frame_size / info.sample_rate)
+
+
+def open_sink(config: AudioConfig, info: CodecInfo) -> AudioSink:
+    """The sink that a configuration names, at the codec's sample rate.
+
+    Raises:
+        InputError: the file cannot be written.
+        DeviceError: there is no speaker.
+    """
+    if config.output == SPEAKER:
+        return SpeakerSink(config.output_device, sample_rate=info.sample_rate)
+    if config.output == STANDARD_STREAM:
+        return StandardOutput()
+    return FileSink(config.output, sample_rate=info.sample_rate)

@@ -1,0 +1,95 @@
+"""The sender's time axis, rebuilt from what a receiver plays.
+
+A receiver stretches and shortens silence and inserts concealment to manage its delay.
+A recording should not: every frame goes where the sender's clock had it, so that the file
+is as long as what was sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from linkcodec.codec import Pcm
+from linkcodec.comfort_noise import ComfortNoise
+
+__all__ = ["Timeline"]
+
+HELD_FRAMES: Final = 40
+"""Frames kept back, since the axis may step back over silence: 3.2 s."""
+
+LONGEST_FILL: Final = 10_000
+"""Longest gap of ticks that is filled; a longer one is another call's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    tick: int
+    pcm: Pcm
+
+
+class Timeline:
+    """Frames with ticks in, one gapless stretch of samples out.
+
+    Args:
+        first_tick: tick at which the recording starts; None takes the first frame's.
+    """
+
+    def __init__(self, *, sample_rate: int, frame_size: int, first_tick: int | None = None) -> None:
+        self._frame_size = frame_size
+        self._noise = ComfortNoise(sample_rate, seed=1)
+        self._noise_level = -70.0
+        self._next = first_tick
+        self._held: deque[_Placed] = deque()
+
+    def add(self, tick: int | None, pcm: Pcm, *, noise_dbfs: float | None = None) -> Pcm:
+        """Place one frame; gives the samples that cannot change any more (often none).
+
+        Args:
+            tick: None for a frame without a place of its own: it is left out.
+            noise_dbfs: level of the background where this frame is silence.
+        """
+        if noise_dbfs is not None:
+            self._noise_level = noise_dbfs
+        if tick is None:
+            return self._release(HELD_FRAMES)
+        if self._next is None or abs(tick - self._next) > LONGEST_FILL:
+            # The sender's clock started anew: the recording goes on where it is.
+            ready = self._release(0)
+            self._next = tick
+        else:
+            ready = np.zeros(0, np.float32)
+        while self._held and self._held[-1].tick >= tick:
+            self._held.pop()
+            self._next -= 1
+        self._fill(tick)
+        if tick == self._next:
+            self._held.append(_Placed(tick, pcm))
+            self._next += 1
+        return np.concatenate([ready, self._release(HELD_FRAMES)])
+
+    def _fill(self, tick: int) -> None:
+        assert self._next is not None
+        while self._next < tick:
+            noise = self._noise.generate(self._frame_size, self._noise_level)
+            self._held.append(_Placed(self._next, noise))
+            self._next += 1
+
+    def finish(self, end_tick: int | None = None) -> Pcm:
+        """The rest; with `end_tick`, filled up or cut so that the recording ends there."""
+        if end_tick is not None and self._next is not None:
+            while self._held and self._held[-1].tick >= end_tick:
+                self._held.pop()
+                self._next -= 1
+            if end_tick - self._next <= LONGEST_FILL:
+                self._fill(end_tick)
+        return self._release(0)
+
+    def _release(self, keep: int) -> Pcm:
+        count = len(self._held) - keep
+        if count <= 0:
+            return np.zeros(0, np.float32)
+        return np.concatenate([self._held.popleft().pcm for _ in range(count)])

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import io
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile  # type: ignore[import-untyped]
+import tonecodec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linkcodec.app.audio import (
+    FileSink,
+    SpeakerSink,
+    StandardInput,
+    StreamDecoder,
+    open_sink,
+    open_source,
+)
+from linkcodec.app.config import AudioConfig, parse_config
+from linkcodec.app.status import StatusLine
+from linkcodec.codec import Pcm
+from linkcodec.exceptions import AudioFileError, InputError
+from receiver import ReceiverCore, run
+from transport.links import MemoryLink
+
+RATE = tonecodec.SAMPLE_RATE
+SIZE = tonecodec.FRAME_SIZE
+INFO = tonecodec.ToneCodec().info
+
+
+def sine(seconds: float, rate: int = RATE) -> Pcm:
+    time_axis = np.arange(round(seconds * rate)) / rate
+    return (0.5 * np.sin(2.0 * np.pi * 440.0 * time_axis)).astype(np.float32)
+
+
+def wav(pcm: Pcm, rate: int, subtype: str) -> bytes:
+    stream = io.BytesIO()
+    soundfile.write(stream, pcm, rate, subtype=subtype, format="WAV")
+    return stream.getvalue()
+
+
+def decode(data: bytes, *, step: int = 1000) -> Pcm:
+    decoder = StreamDecoder(RATE)
+    pieces = [decoder.push(data[start : start + step]) for start in range(0, len(data), step)]
+    return np.concatenate([*pieces, decoder.finish()])
+
+
+@pytest.mark.parametrize("step", [1, 13, 100_000])
+def test_raw_samples(step: int) -> None:
+    pcm = sine(0.2)
+    raw = np.round(pcm * 32768.0).astype("<i2").tobytes()
+    assert np.allclose(decode(raw, step=step), pcm, atol=1e-4)
+
+
+@pytest.mark.parametrize("step", [1, 13, 100_000])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_wav_of_the_same_rate(step: int, subtype: str) -> None:
+    pcm = sine(0.2)
+    assert np.allclose(decode(wav(pcm, RATE, subtype), step=step), pcm, atol=1e-4)
+
+
+def test_wav_of_another_rate_and_two_channels() -> None:
+    stereo = np.stack([sine(1.0, 44_100), 0.0 * sine(1.0, 44_100)], axis=1)
+    heard = decode(wav(stereo, 44_100, "PCM_16"))
+    assert abs(heard.size - RATE) <= 1
+    assert np.allclose(heard[2000:-2000], 0.5 * sine(1.0)[2000:-2000], atol=0.01)
+
+
+def test_wav_with_unknown_length_is_read_to_the_end() -> None:
+    data = bytearray(wav(sine(0.2), RATE, "PCM_16"))
+    place = data.index(b"data") + 4
+    data[place : place + 4] = b"\xff\xff\xff\xff"
+    assert decode(bytes(data)).size == round(0.2 * RATE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"RIFF\0\0\0\0AVI LIST",
+        b"RIFF\0\0\0\0WAVEdata\0\0\0\0",
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<HHIIHH", 1, 1, 8000, 0, 0, 24),
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<HHIIHH", 1, 0, 8000, 0, 0, 16),
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<HHIIHH", 1, 1, 0, 0, 0, 16),
+        b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff",
+        b"RIFF\0\0\0\0WAVEfmt \x02\0\0\0ab",
+    ],
+)
+def test_unreadable_wav_is_refused(data: bytes) -> None:
+    with pytest.raises(AudioFileError, match="standard input"):
+        decode(data)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=400), st.booleans())
+def test_any_bytes_are_samples_or_an_error(data: bytes, riff: bool) -> None:
+    try:
+        pcm = decode(b"RIFF\0\0\0\0WAVE" + data if riff else data, step=50)
+    except AudioFileError:
+        pcm = np.zeros(0, np.float32)
+    assert np.all(np.isfinite(pcm))
+
+
+def read_all(source: StandardInput) -> Pcm:
+    pieces = []
+    while not source.ended:
+        pieces.append(source.read(0.05))
+    return np.concatenate(pieces)
+
+
+class FakeTime:
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    fake = FakeTime()
+    monkeypatch.setattr("linkcodec.app.audio.time", fake)
+    return fake
+
+
+def test_standard_input_is_paced_and_complete(clock: FakeTime) -> None:
+    pcm = sine(0.3)
+    reader, writer = os.pipe()
+    os.write(writer, np.round(pcm * 32768.0).astype("<i2").tobytes())
+    os.close(writer)
+    source = StandardInput(sample_rate=RATE, frame_size=SIZE, descriptor=reader)
+    heard = read_all(source)
+    assert clock.now == pytest.approx(100.32)
+    os.close(reader)
+    assert np.allclose(heard, pcm, atol=1e-4)
+
+
+def test_standard_input_waits_no_longer_than_asked() -> None:
+    reader, writer = os.pipe()
+    source = StandardInput(sample_rate=RATE, frame_size=SIZE, descriptor=reader)
+    assert source.read(0.01).size == 0
+    assert not source.ended
+    os.close(writer)
+    os.close(reader)
+
+
+def test_empty_standard_input_is_an_error() -> None:
+    reader, writer = os.pipe()
+    os.close(writer)
+    source = StandardInput(sample_rate=RATE, frame_size=SIZE, descriptor=reader)
+    with pytest.raises(AudioFileError, match="standard input is empty"):
+        source.read(0.1)
+    os.close(reader)
+
+
+def test_stalled_reader_catches_up_a_little_and_no_more(clock: FakeTime) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, bytes(2 * 20 * SIZE))
+    os.close(writer)
+    source = StandardInput(sample_rate=RATE, frame_size=SIZE, descriptor=reader)
+    assert source.read(0.1).size == SIZE
+    clock.now += 0.4
+    assert [source.read(0.0).size for _ in range(6)] == [SIZE] * 5 + [0]
+    clock.now += 10.0
+    assert [source.read(0.0).size for _ in range(3)] == [SIZE, SIZE, 0]
+    os.close(reader)
+
+
+def test_file_source_gives_the_whole_file_at_its_pace(tmp_path: Path, clock: FakeTime) -> None:
+    pcm = sine(0.25)
+    path = tmp_path / "in.wav"
+    soundfile.write(path, pcm, RATE, subtype="PCM_16")
+    source = open_source(AudioConfig(input=str(path)), INFO)
+    pieces = []
+    while not source.ended:
+        pieces.append(source.read(0.05))
+    source.close()
+    assert np.allclose(np.concatenate(pieces), pcm, atol=1e-3)
+    assert clock.now == pytest.approx(100.32)
+
+
+def test_missing_file_is_an_error_at_once(tmp_path: Path) -> None:
+    with pytest.raises(AudioFileError, match=r"missing.wav"):
+        open_source(AudioConfig(input=str(tmp_path / "missing.wav")), INFO)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_file_sink(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    sink = open_sink(AudioConfig(output=str(path)), INFO)
+    assert isinstance(sink, FileSink)
+    pcm = sine(0.2)
+    for start in range(0, pcm.size, 700):
+        sink.write(pcm[start : start + 700])
+    sink.close()
+    heard, rate = soundfile.read(path, dtype="float32")
+    assert rate == RATE
+    assert np.allclose(heard, pcm, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["out.mp3", "out", "missing/out.wav"])
+def test_impossible_file_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=str(tmp_path / name)):
+        open_sink(AudioConfig(output=str(tmp_path / name)), INFO)
+
+
+class FakeDevice:
+    """Stands for a microphone that hears a sine, and for a speaker."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.written: list[Pcm] = []
+        self.waiting = 0.0
+        self.calls: list[str] = []
+
+    def read(self, samples: int) -> Pcm:
+        return np.full(samples, 0.5, np.float32)
+
+    def write(self, pcm: Pcm) -> None:
+        self.written.append(pcm)
+        self.waiting += pcm.size / RATE
+
+    def drain(self) -> None:
+        self.calls.append("drain")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+def test_microphone_is_read_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice()
+    asked: list[object] = []
+
+    def open_input(name: object, *, sample_rate: int) -> FakeDevice:
+        asked.append((name, sample_rate))
+        return device
+
+    monkeypatch.setattr("linkcodec.devices.open_input", open_input)
+    source = open_source(AudioConfig(input_device="USB"), INFO)
+    assert source.read(0.05).size == RATE // 100
+    assert not source.ended
+    source.close()
+    open_source(AudioConfig(), INFO)
+    assert asked == [("USB", RATE), (None, RATE)]
+    assert device.calls == ["close"]
+
+
+def test_speaker_is_drained_before_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice()
+    monkeypatch.setattr("linkcodec.devices.open_output", lambda *_, **__: device)
+    sink = open_sink(AudioConfig(), INFO)
+    assert isinstance(sink, SpeakerSink)
+    sink.write(sine(0.1))
+    assert sink.waiting == pytest.approx(0.1)
+    sink.close()
+    assert device.calls == ["drain", "close"]
+
+
+def test_receiver_keeps_a_speaker_fed_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice()
+    monkeypatch.setattr("linkcodec.devices.open_output", lambda *_, **__: device)
+    config = parse_config(
+        '[link]\nkind = "loopback"\nrate = 1200\nframing = "sync"\n[wire]\nframes_per_packet = 7',
+        source="test",
+    )
+    codec = tonecodec.ToneCodec()
+    core = ReceiverCore(codec=codec, config=config, datagram=True)
+    sink = open_sink(config.audio, INFO)
+    near, far = MemoryLink.pair()
+    rounds = iter(range(5))
+    run(
+        core,
+        codec=codec,
+        sink=sink,
+        link=near,
+        status=StatusLine(io.StringIO(), quiet=True),
+        stop=lambda: next(rounds, None) is None,
+    )
+    far.close()
+    assert [pcm.size for pcm in device.written] == [SIZE, SIZE]

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import io
+
+from linkcodec.app.status import PLAIN_INTERVAL, StatusLine, meter
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_meter_spans_sixty_decibels() -> None:
+    assert meter(0.0).startswith("[############]")
+    assert meter(-30.0).startswith("[######......]")
+    assert meter(-120.0).startswith("[............]")
+
+
+def test_terminal_line_is_rewritten_in_place() -> None:
+    stream = Terminal()
+    status = StatusLine(stream)
+    status.update("one", 0.0)
+    status.update("too soon", 0.1)
+    status.update("two", 1.0)
+    status.message("stays")
+    status.update("three", 2.0)
+    status.close()
+    assert stream.getvalue() == "\r\x1b[Kone\r\x1b[Ktwo\r\x1b[Kstays\n\r\x1b[Kthree\n"
+
+
+def test_plain_lines_come_every_ten_seconds() -> None:
+    stream = io.StringIO()
+    status = StatusLine(stream)
+    for tenth in range(250):
+        status.update(f"at {tenth / 10:g}", tenth / 10)
+    assert stream.getvalue() == "at 10\nat 20\n"
+    assert PLAIN_INTERVAL == 10.0
+
+
+def test_quiet_says_only_warnings() -> None:
+    stream = Terminal()
+    status = StatusLine(stream, quiet=True)
+    status.update("one", 0.0)
+    status.message("two")
+    status.warn("three")
+    status.close()
+    assert stream.getvalue() == "three\n"

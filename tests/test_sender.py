@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import tonecodec
+
+from linkcodec.app.config import CallConfig, override, parse_config
+from linkcodec.codec import Pcm
+from linkcodec.frame import Frame
+from linkcodec.gate import GateState
+from sender import BYE_COPIES, BYE_SPACING, SenderCore
+from transport.packet import ByePacket, Packet, SilencePacket, VoicePacket, parse
+
+SIZE = tonecodec.FRAME_SIZE
+
+CONFIG = parse_config(
+    """
+    [codec]
+    quantizers = 8
+    [link]
+    kind = "loopback"
+    rate = 1200
+    framing = "sync"
+    [wire]
+    frames_per_packet = 7
+    """,
+    source="test",
+)
+OPEN = override(CONFIG, {"gate.enabled": False})
+
+
+def room(seconds: float, *, dbfs: float = -55.0) -> Pcm:
+    """The noise of a quiet room."""
+    samples = np.random.default_rng(4).standard_normal(round(seconds * tonecodec.SAMPLE_RATE))
+    noise: Pcm = (10.0 ** (dbfs / 20.0) * samples).astype(np.float32)
+    return noise
+
+
+def call(
+    pcm: Pcm, config: CallConfig = CONFIG, *, block: int = SIZE
+) -> tuple[SenderCore, list[tuple[float, Packet]]]:
+    """Everything that a call sends, with the times at which it starts on the line."""
+    core = SenderCore(codec=tonecodec.ToneCodec(), config=config)
+    sent: list[tuple[float, Packet]] = []
+
+    def run_until(end: float) -> None:
+        while (due := core.next_time()) is not None and due <= end:
+            sent.extend((due, parse(data)) for data in core.poll(due))
+
+    now = 0.0
+    for start in range(0, pcm.size, block):
+        piece = pcm[start : start + block]
+        now = (start + piece.size) / tonecodec.SAMPLE_RATE
+        run_until(now)
+        core.push(piece, now)
+    core.finish(now)
+    run_until(float("inf"))
+    assert core.done
+    return core, sent
+
+
+def voice(sent: list[tuple[float, Packet]]) -> list[VoicePacket]:
+    return [packet for _, packet in sent if isinstance(packet, VoicePacket)]
+
+
+def test_frames_are_those_of_the_encoder() -> None:
+    pcm = tonecodec.speech_like(3.0)
+    _, sent = call(pcm, OPEN)
+    encoder = tonecodec.ToneCodec().encoder(quantizers=8)
+    expected = encoder.push(pcm) + encoder.flush()
+    assert [frame for packet in voice(sent) for frame in packet.frames] == expected
+
+
+@pytest.mark.parametrize("block", [1, 160, 1000, 1280, 5000])
+def test_any_block_size_gives_the_same_packets(block: int) -> None:
+    pcm = tonecodec.speech_like(1.0 if block == 1 else 4.0, pause=True)
+    _, expected = call(pcm)
+    _, sent = call(pcm, block=block)
+    assert voice(sent) == voice(expected)
+
+
+def test_packets_hold_n_frames_and_mark_the_spurt() -> None:
+    core, sent = call(tonecodec.speech_like(3.0), OPEN)
+    packets = voice(sent)
+    assert [len(packet.frames) for packet in packets[:-1]] == [7] * (len(packets) - 1)
+    assert [packet.start for packet in packets] == [True] + [False] * (len(packets) - 1)
+    assert [packet.end for packet in packets] == [False] * (len(packets) - 1) + [True]
+    assert [packet.tick for packet in packets] == list(range(0, core.ticks, 7))
+
+
+def test_call_begins_with_silence_and_ends_with_spaced_byes() -> None:
+    core, sent = call(tonecodec.speech_like(2.0))
+    first = sent[0][1]
+    assert isinstance(first, SilencePacket)
+    assert (first.tick, first.codec_number, first.codec_version) == (0, 0, 1)
+    byes = [(time, packet) for time, packet in sent if isinstance(packet, ByePacket)]
+    assert len(byes) == BYE_COPIES
+    assert {packet.tick for _, packet in byes} == {core.ticks % 512}
+    assert all(later - before >= BYE_SPACING for (before, _), (later, _) in pairwise(byes))
+
+
+def test_length_of_the_call_covers_the_codec_delay() -> None:
+    core, _ = call(tonecodec.speech_like(2.0))
+    assert core.ticks * SIZE >= 32_000 + 320
+    core, _ = call(tonecodec.speech_like(2.0)[: 24 * SIZE])
+    assert core.ticks == 25
+
+
+def test_pre_roll_comes_from_memory_with_its_own_ticks() -> None:
+    pcm = np.concatenate([room(3.0), tonecodec.speech_like(2.0), room(3.0)])
+    core, sent = call(pcm)
+    packets = voice(sent)
+    assert packets[0].start
+    # Speech begins with frame 37; the gate needs up to 120 ms and sends 160 ms before it.
+    assert 34 <= packets[0].tick <= 37
+    spurt = [frame for packet in packets for frame in packet.frames]
+    encoder = tonecodec.ToneCodec().encoder(quantizers=8)
+    expected = encoder.push(pcm)[packets[0].tick :][: len(spurt)]
+    assert spurt == expected
+    statistics = core.statistics
+    assert statistics.frames_encoded == statistics.frames_gated + statistics.frames_sent
+
+
+def test_spurt_ends_with_a_flag_and_silence() -> None:
+    pcm = np.concatenate([room(1.0), tonecodec.speech_like(2.0), room(5.0)])
+    _, sent = call(pcm)
+    last = next(number for number, (_, packet) in enumerate(sent) if _ends(packet))
+    assert isinstance(sent[last + 1][1], SilencePacket)
+    end = voice(sent)[-1]
+    assert sent[last + 1][1].tick == (end.tick + len(end.frames)) % 512
+
+
+def _ends(packet: Packet) -> bool:
+    return isinstance(packet, VoicePacket) and packet.end
+
+
+def test_quiet_room_sends_silence_every_two_seconds() -> None:
+    core, sent = call(room(20.0))
+    silences = [packet for _, packet in sent if isinstance(packet, SilencePacket)]
+    assert not voice(sent)
+    assert [packet.tick for packet in silences] == list(range(0, 251, 25))
+    assert all(-60.0 <= packet.level_dbfs <= -50.0 for packet in silences[1:])
+    assert core.state is GateState.QUIET
+    assert core.statistics.frames_gated == core.statistics.frames_encoded
+
+
+def test_gain_raises_the_level() -> None:
+    pcm = room(1.0)
+    plain, _ = call(pcm)
+    loud, _ = call(pcm, override(CONFIG, {"audio.gain_db": 20.0}))
+    assert loud.level_dbfs - plain.level_dbfs == pytest.approx(20.0, abs=0.1)
+
+
+def test_slow_line_drops_the_oldest_and_counts() -> None:
+    slow = override(OPEN, {"link.rate": 300})
+    core, sent = call(tonecodec.speech_like(20.0), slow)
+    statistics = core.statistics
+    assert statistics.frames_dropped > 0
+    assert statistics.packets_dropped == core.pacer.packets_dropped
+    assert statistics.frames_encoded == statistics.frames_sent + statistics.frames_dropped
+    assert core.pacer.line.peak_bps <= 300
+    assert isinstance(sent[-1][1], ByePacket)
+
+
+def test_wire_bits_are_those_of_the_packets() -> None:
+    core, sent = call(tonecodec.speech_like(2.0), OPEN)
+    full = [packet for packet in voice(sent) if len(packet.frames) == 7]
+    silence = 8 * 9
+    byes = BYE_COPIES * 8 * 6
+    rest = voice(sent)[-1]
+    rest_bits = 8 * (6 + -(-88 * len(rest.frames) // 8)) if len(rest.frames) < 7 else 0
+    assert core.statistics.wire_bits == silence + byes + 664 * len(full) + rest_bits
+    assert core.statistics.payload_bits == 88 * core.ticks
+
+
+def test_empty_call_says_goodbye_only() -> None:
+    core, sent = call(np.zeros(0, np.float32))
+    assert {type(packet) for _, packet in sent} == {ByePacket}
+    core.finish(99.0)
+    assert core.done
+
+
+def test_number_of_the_codec_goes_over_the_wire() -> None:
+    codec = tonecodec.ToneCodec()
+    codec.info = dataclasses.replace(codec.info, name="compact", version=7)
+    core = SenderCore(codec=codec, config=CONFIG)
+    core.push(np.zeros(SIZE, np.float32), 0.08)
+    packet = parse(core.poll(0.08)[0])
+    assert isinstance(packet, SilencePacket)
+    assert (packet.codec_number, packet.codec_version) == (1, 7)
+
+
+def test_quantizers_of_the_configuration_are_used() -> None:
+    _, sent = call(tonecodec.speech_like(1.0), override(OPEN, {"codec.quantizers": 3}))
+    assert {len(frame.indices) for packet in voice(sent) for frame in packet.frames} == {3}
+    assert all(isinstance(frame, Frame) for packet in voice(sent) for frame in packet.frames)
