@@ -45,11 +45,11 @@ $(BENCH)/.ready: pyproject.toml constraints.txt benchmarks/no-deps.txt
 	$(BENCH)/bin/python -m pip install --quiet --no-deps --requirement benchmarks/no-deps.txt
 	@touch $@
 
-quality: bench-setup  ## measure speech quality of the codec and its peers: docs/quality.md
-	OMP_NUM_THREADS=1 $(BENCH)/bin/python -m benchmarks.quality --docs $(QUALITY)
+quality: bench-setup  ## speech quality of the codec and its peers, CLIPS=DIR: docs/quality.md
+	OMP_NUM_THREADS=1 $(BENCH)/bin/python -m benchmarks.quality --docs $(if $(CLIPS),--clips $(CLIPS))
 
 debian:  ## Debian packages for live sound and for the quality measures' peers
 	apt-get update --quiet && apt-get install --yes --quiet $(shell sed 's/\#.*//' debian.txt)
 
 clean:  ## remove what was built
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) build/lib build/bdist.* dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -63,11 +63,11 @@ class SynthesisState:
     tail: Tensor
 
     @classmethod
-    def zero(cls, batch: int = 1) -> SynthesisState:
+    def zero(cls, batch: int = 1, device: torch.device | None = None) -> SynthesisState:
         """The state of a new stream."""
-        past = torch.zeros(batch, _PAST)
+        past = torch.zeros(batch, _PAST, device=device)
         return cls(
-            phase=torch.zeros(batch, 1, dtype=torch.float64),
+            phase=torch.zeros(batch, 1, dtype=torch.float64, device=device),
             frequency=None,
             noise_position=0,
             voice=past,
@@ -109,7 +109,7 @@ class Synthesizer(nn.Module):
         exact = pitch.detach().double()
         before = exact[:, :1] if state.frequency is None else state.frequency
         start = torch.cat((before, exact[:, :-1]), dim=1)
-        ramp = torch.arange(1, STEP + 1, dtype=torch.float64) / STEP
+        ramp = torch.arange(1, STEP + 1, dtype=torch.float64, device=exact.device) / STEP
         frequency = (start[..., None] + (exact - start)[..., None] * ramp).flatten(1)
         phase = state.phase + torch.cumsum(frequency / SAMPLE_RATE, dim=1)
         state.frequency = exact[:, -1:]
@@ -118,8 +118,9 @@ class Synthesizer(nn.Module):
 
     def _noise(self, batch: int, samples: int, state: SynthesisState) -> Tensor:
         if self.training:
-            return torch.randn(batch, samples)
-        positions = (state.noise_position + torch.arange(samples)) % NOISE_PERIOD
+            return torch.randn(batch, samples, device=self.table.device)
+        steps = torch.arange(samples, device=self.table.device)
+        positions = (state.noise_position + steps) % NOISE_PERIOD
         state.noise_position = (state.noise_position + samples) % NOISE_PERIOD
         return self.table[positions].expand(batch, samples)
 

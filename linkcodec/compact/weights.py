@@ -96,7 +96,7 @@ def export_checkpoint(checkpoint: Path, path: Path, *, version: int = CURRENT_VE
     """Write the averaged weights of a training checkpoint."""
     if not checkpoint.exists():
         raise CodecError(f"{checkpoint}: no such checkpoint; train first")
-    saved = torch.load(checkpoint, weights_only=True)
+    saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
     model = CompactModel(ModelConfig())
     model.load_state_dict(saved["average"])
     return save_weights(model, path, version=version)

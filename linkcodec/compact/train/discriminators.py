@@ -44,7 +44,7 @@ class FlatDiscriminator(nn.Module):
         magnitude = _spectrum(x, self.window, self.hop).abs()
         h = ((torch.log(magnitude + 1e-3) + 3) / 2).transpose(1, 2)
         features = []
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
             for layer in self.layers:
                 h = F.leaky_relu(layer(h), 0.1)
                 features.append(h)
@@ -80,7 +80,7 @@ class DeepDiscriminator(nn.Module):
             ((torch.log(magnitude) + 3) / 2, spectrum.real * shrink, spectrum.imag * shrink), dim=1
         )
         features = []
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
             h = h.contiguous(memory_format=torch.channels_last)
             for layer in self.layers:
                 h = F.leaky_relu(layer(h), 0.1)

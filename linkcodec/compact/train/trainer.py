@@ -77,6 +77,7 @@ class TrainConfig:
     judged_frames: int = 13
     seed: int = 1
     threads: int = 2
+    device: str = "cpu"
 
 
 def rate_factor(step: int, config: TrainConfig) -> float:
@@ -120,25 +121,26 @@ class Run:
         self.folder = folder
         self.config = config
         sizes = sizes or ModelConfig()
-        self.model = CompactModel(sizes)
-        self.books = CodebookTrainer(self.model.quantizer)
+        self.device = torch.device(config.device)
+        self.model = CompactModel(sizes).to(self.device)
+        self.books = CodebookTrainer(self.model.quantizer).to(self.device)
         if start:
             self._begin(start)
         if config.fresh_latents:
             self.model.encoder.leave.reset_parameters()
             self.model.trunk.enter.reset_parameters()
-        self.average = CompactModel(sizes)
+        self.average = CompactModel(sizes).to(self.device)
         self.average.load_state_dict(self.model.state_dict())
-        self.loss = SpectralLoss()
-        self.envelope = EnvelopeLoss()
-        self.guide = Guide(self.model.config.decoder[0])
+        self.loss = SpectralLoss().to(self.device)
+        self.envelope = EnvelopeLoss().to(self.device)
+        self.guide = Guide(self.model.config.decoder[0]).to(self.device)
         self.listener: Listener | None = None
         if config.listener:
             if recogniser is None:
                 raise InputError("the listener's loss needs its weights: give --recogniser FILE")
-            self.listener = Listener(recogniser, layers=LISTENER_LAYERS)
+            self.listener = Listener(recogniser, layers=LISTENER_LAYERS).to(self.device)
         self.adversarial = bool(config.adversarial)
-        self.discriminators = Discriminators()
+        self.discriminators = Discriminators().to(self.device)
         taught = self.model.trunk if self.adversarial else self.model
         self._learned = [*taught.parameters(), *self.guide.parameters()]
         self.optimizer = torch.optim.AdamW(
@@ -171,13 +173,13 @@ class Run:
         path = start / "checkpoint.pt"
         if not path.exists():
             raise InputError(f"{path}: no such checkpoint to start from")
-        saved: dict[str, Any] = torch.load(path, weights_only=True)
+        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
         self.model.load_state_dict(saved["average"])
         self.books.load_state_dict(saved["books"])
 
     def _restore(self) -> None:
         path = self.folder / "checkpoint.pt"
-        saved: dict[str, Any] = torch.load(path, weights_only=True)
+        saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
         try:
             for name in self._parts():
                 getattr(self, name).load_state_dict(saved[name])
@@ -202,7 +204,7 @@ class Run:
         kind = torch.rand(items)
         used[kind < 0.6] = books
         used[kind < 0.4] = 8
-        return used
+        return used.to(self.device)
 
     def _lost(self, items: int, frames: int) -> Tensor:
         """A mask of frames that do not arrive, in bursts of one to three: (items, frames, 1)."""
@@ -211,7 +213,7 @@ class Run:
         third = torch.roll(second, 1, dims=1) & (torch.rand(items, frames) < 0.4)
         hit = (torch.rand(items, 1) < self.config.lost_items) & (starts | second | third)
         hit[:, 0] = False
-        return hit.float()[..., None]
+        return hit.float()[..., None].to(self.device)
 
     def _latent_stage(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
@@ -233,29 +235,30 @@ class Run:
     def _pass(self) -> dict[str, float]:
         config = self.config
         batch = next(self._batches)
-        pitch = fill_pitch(batch.pitch)
-        voiced = (batch.pitch > 0).float()
+        heard, meant = batch.heard.to(self.device), batch.meant.to(self.device)
+        pitch = fill_pitch(batch.pitch).to(self.device)
+        voiced = (batch.pitch > 0).float().to(self.device)
         with (
-            torch.autocast("cpu", dtype=torch.bfloat16),
+            torch.autocast(self.device.type, dtype=torch.bfloat16),
             torch.set_grad_enabled(not self.adversarial),
         ):
-            latents = self.model.encoder(batch.heard, Context())
+            latents = self.model.encoder(heard, Context())
         quantized, commitment = self._latent_stage(latents.float())
         lost = self._lost(config.items, config.frames)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
             hidden = self.model.trunk.hidden(quantized, lost, Context())
-            guide = self.guide(hidden, batch.meant)
+            guide = self.guide(hidden, meant)
             parameters = self.model.trunk.leave(hidden)
             octaves = self.model.trunk.pitch(hidden).squeeze(-1)
         synthesizer = self.model.synthesizer
-        state = SynthesisState.zero(config.items)
-        state.phase = torch.rand(config.items, 1, dtype=torch.float64)
+        state = SynthesisState.zero(config.items, self.device)
+        state.phase = torch.rand(config.items, 1, dtype=torch.float64).to(self.device)
         voice, noise = synthesizer.excite(pitch, state)
         voice_filter, noise_gain = synthesizer.filters(parameters)
         output = synthesizer.join(voice * voice_filter + noise * noise_gain, state)
-        envelope = self.envelope(voice, voice_filter, noise_gain, batch.meant)
+        envelope = self.envelope(voice, voice_filter, noise_gain, meant)
         # The first steps lack the frames before them; they are not judged.
-        output, target = output[:, DELAY:], batch.meant[:, DELAY:]
+        output, target = output[:, DELAY:], meant[:, DELAY:]
         error = (octaves.float() - torch.log2(pitch / PITCH_CENTRE)).abs()
         weight = 0.02 + voiced
         losses = {
@@ -267,7 +270,7 @@ class Run:
         }
         if self.listener:
             few = config.listener_items
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 losses["listener"] = self.listener.distance(output[:few], target[:few])
         if self.adversarial:
             losses |= self._judge(output, target)
