@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,14 @@ from linkcodec.compact.train.trainer import Run, TrainConfig, rate_factor
 from linkcodec.compact.weights import save_weights
 from linkcodec.exceptions import InputError
 
-FAST = {"items": 2, "frames": 6, "unquantized": 3, "threads": 1, "warmup": 2, "judged_frames": 4}
+FAST: dict[str, Any] = {
+    "items": 2,
+    "frames": 6,
+    "unquantized": 3,
+    "threads": 1,
+    "warmup": 2,
+    "judged_frames": 4,
+}
 
 
 def voice(pitch: float, seconds: float, seed: int) -> Pcm:
@@ -152,8 +160,8 @@ def test_discriminators_learn_to_tell_noise_from_voice() -> None:
     assert judges.judge(speech, speech).matching < judges.judge(noise, speech).matching
 
 
-def run(folder: Path, corpus: Path, **changes: object) -> Run:
-    config = TrainConfig(**{**FAST, **changes})  # type: ignore[arg-type]
+def run(folder: Path, corpus: Path, **changes: Any) -> Run:
+    config = TrainConfig(**{**FAST, **changes})
     return Run(folder=folder, corpus=corpus, config=config, sizes=SIZES)
 
 
@@ -173,8 +181,8 @@ def test_a_run_is_reproducible_and_resumes(corpus: Path, tmp_path: Path) -> None
 def test_the_adversarial_stage_keeps_encoder_and_books(corpus: Path, tmp_path: Path) -> None:
     first = run(tmp_path / "a", corpus, steps=5)
     list(first.steps())
-    changes = {"steps": 2, "unquantized": 0, "adversarial": 1.0, "matching": 1.0}
-    config = TrainConfig(**{**FAST, **changes})  # type: ignore[arg-type]
+    changes: dict[str, Any] = {"steps": 2, "unquantized": 0, "adversarial": 1.0, "matching": 1.0}
+    config = TrainConfig(**{**FAST, **changes})
     second = Run(
         folder=tmp_path / "b", corpus=corpus, config=config, sizes=SIZES, start=tmp_path / "a"
     )
