@@ -46,7 +46,10 @@ class SerialLink(Link):
         try:
             self._port = self._open()
         except (OSError, ValueError) as error:
-            raise LinkError(f"cannot open serial port {port}: {_reason(error)}") from None
+            raise LinkError(
+                f"cannot open serial port {port}: {_reason(error)}; plug the modem in or name "
+                "another port (--port, or port in [link])"
+            ) from None
 
     @property
     def up(self) -> bool:
