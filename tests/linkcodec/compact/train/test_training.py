@@ -20,7 +20,12 @@ from linkcodec.compact.train.batches import Corpus, fill_pitch
 from linkcodec.compact.train.codebooks import CodebookTrainer
 from linkcodec.compact.train.discriminators import Discriminators
 from linkcodec.compact.train.losses import SpectralLoss
-from linkcodec.compact.train.trainer import Run, TrainConfig, rate_factor
+from linkcodec.compact.train.trainer import (
+    Run,
+    TrainConfig,
+    add_quantization_noise,
+    rate_factor,
+)
 from linkcodec.compact.weights import save_weights
 from linkcodec.exceptions import InputError
 
@@ -114,6 +119,16 @@ def test_rate_rises_stays_and_falls() -> None:
     assert set(rates[10:80]) == {1.0}
     assert rates[80] >= rates[90] > rates[99]
     assert rates[99] < 0.1
+
+
+@pytest.mark.parametrize("books", [1, 8, 12])
+def test_noise_leaves_the_error_that_books_would_leave(books: int) -> None:
+    """Gaussian latents of unit power are left with 2^(-2 bits per channel) of it."""
+    torch.manual_seed(0)
+    latents = torch.randn(200, 20, 64)
+    noisy = add_quantization_noise(latents, torch.full((200,), books))
+    error = (noisy - latents).square().mean().item()
+    assert abs(error / 2 ** (-2 * 11 * books / 64) - 1) < 0.03
 
 
 def test_spectral_loss_knows_what_is_near() -> None:
