@@ -5,8 +5,8 @@ Stages, each a run of its own:
 - spectral: everything is learned from spectral losses; in the first `unquantized` steps noise
   stands for the quantizer, then the books start from k-means. A recogniser's ear may listen
   too;
-- adversarial (`adversarial` above 0): starts from the first run's weights, keeps encoder and
-  books, and the decoder also learns from discriminators.
+- adversarial (`adversarial` above 0): starts from the first run's weights and also learns from
+  discriminators; with `frozen_encoder` only the decoder learns.
 
 The learning rate rises, stays and, over the last `cooldown` share of the planned steps,
 falls to nothing: a run is prolonged from the checkpoint before its cooldown (Hu et al. 2024).
@@ -63,6 +63,7 @@ class TrainConfig:
     cooldown: float = 0.25
     unquantized: int = 2000
     fresh_latents: bool = False
+    frozen_encoder: bool = False
     average: float = 0.998
     lost_items: float = 0.35
     lost_share: float = 0.12
@@ -124,6 +125,8 @@ class Run:
         self.device = torch.device(config.device)
         self.model = CompactModel(sizes).to(self.device)
         self.books = CodebookTrainer(self.model.quantizer).to(self.device)
+        self.guide = Guide(self.model.config.decoder[0]).to(self.device)
+        self.discriminators = Discriminators().to(self.device)
         if start:
             self._begin(start)
         if config.fresh_latents:
@@ -133,15 +136,13 @@ class Run:
         self.average.load_state_dict(self.model.state_dict())
         self.loss = SpectralLoss().to(self.device)
         self.envelope = EnvelopeLoss().to(self.device)
-        self.guide = Guide(self.model.config.decoder[0]).to(self.device)
         self.listener: Listener | None = None
         if config.listener:
             if recogniser is None:
                 raise InputError("the listener's loss needs its weights: give --recogniser FILE")
             self.listener = Listener(recogniser, layers=LISTENER_LAYERS).to(self.device)
         self.adversarial = bool(config.adversarial)
-        self.discriminators = Discriminators().to(self.device)
-        taught = self.model.trunk if self.adversarial else self.model
+        taught = self.model.trunk if config.frozen_encoder else self.model
         self._learned = [*taught.parameters(), *self.guide.parameters()]
         self.optimizer = torch.optim.AdamW(
             self._learned, lr=config.rate, betas=(0.8, 0.98), weight_decay=0.01
@@ -165,7 +166,8 @@ class Run:
         return parts
 
     def _begin(self, start: Path) -> None:
-        """Begin with the averaged weights of a run's folder, or with a released weights file."""
+        """Begin with the averaged weights of a run's folder and what it learned by, or with a
+        released weights file."""
         if start.suffix == ".npz":
             self.model.load_state_dict(load_weights(start).model.state_dict())
             self.books.sums.copy_(self.model.quantizer.vectors)
@@ -176,6 +178,9 @@ class Run:
         saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
         self.model.load_state_dict(saved["average"])
         self.books.load_state_dict(saved["books"])
+        self.guide.load_state_dict(saved["guide"])
+        if "discriminators" in saved:
+            self.discriminators.load_state_dict(saved["discriminators"])
 
     def _restore(self) -> None:
         path = self.folder / "checkpoint.pt"
@@ -228,7 +233,7 @@ class Run:
             self.books.start(self.model.quantizer, torch.cat(self._latents))
             self._latents = []
         passed, commitment = self.books(
-            self.model.quantizer, latents, used, learn=not self.adversarial
+            self.model.quantizer, latents, used, learn=not self.config.frozen_encoder
         )
         return passed, commitment + power
 
@@ -240,7 +245,7 @@ class Run:
         voiced = (batch.pitch > 0).float().to(self.device)
         with (
             torch.autocast(self.device.type, dtype=torch.bfloat16),
-            torch.set_grad_enabled(not self.adversarial),
+            torch.set_grad_enabled(not config.frozen_encoder),
         ):
             latents = self.model.encoder(heard, Context())
         quantized, commitment = self._latent_stage(latents.float())
