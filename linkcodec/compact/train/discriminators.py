@@ -9,6 +9,7 @@ feature matching (Kumar et al. 2019).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -89,10 +90,42 @@ class DeepDiscriminator(nn.Module):
         return verdict.float(), features
 
 
+def _sum(x: Tensor) -> Tensor:
+    """Sum of absolute values in float32, without a copy of `x` in it."""
+    return x.abs().sum(dtype=torch.float32)
+
+
+class _MeanDistance(torch.autograd.Function):
+    """Mean absolute difference in the type of its inputs, summed in float32: feature maps are
+    the largest tensors of a step, and its time is that of passing over them."""
+
+    @staticmethod
+    def forward(ctx: Any, made: Tensor, meant: Tensor) -> Tensor:
+        difference = made - meant
+        ctx.save_for_backward(difference)
+        return _sum(difference) / difference.numel()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (difference,) = ctx.saved_tensors
+        return difference.sign() * (grads[0] / difference.numel()).to(difference.dtype), None
+
+
+def _distance(made: Tensor, meant: Tensor) -> Tensor:
+    """Mean distance of two feature maps against the mean size of `meant`."""
+    spread = _sum(meant) / meant.numel() + 1e-3
+    distance: Tensor = _MeanDistance.apply(made, meant)  # type: ignore[no-untyped-call]
+    return distance / spread
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What the generator hears back."""
+    """What generator and discriminators learn from one look at both signals.
 
+    taught: the discriminators' own loss. adversarial, matching: the generator's.
+    """
+
+    taught: Tensor
     adversarial: Tensor
     matching: Tensor
 
@@ -105,25 +138,17 @@ class Discriminators(nn.Module):
         self.judges = nn.ModuleList([FlatDiscriminator(*view) for view in FLAT])
         self.judges.extend(DeepDiscriminator(*view) for view in DEEP)
 
-    def teach(self, output: Tensor, target: Tensor) -> Tensor:
-        """The discriminators' own loss on speech and on detached output."""
-        loss = output.new_zeros(())
-        both = torch.cat((target, output.detach()))
-        for judge in self.judges:
-            real, fake = judge(both)[0].chunk(2)
-            loss = loss + (1 - real).square().mean() + fake.square().mean()
-        return loss / len(self.judges)
-
     def judge(self, output: Tensor, target: Tensor) -> Verdict:
-        """The generator's losses; call it with the discriminators' gradients switched off."""
-        adversarial, matching = output.new_zeros(()), output.new_zeros(())
+        """All losses of output and speech, (items, samples) each, in one pass."""
+        taught, adversarial, matching = (output.new_zeros(()) for _ in range(3))
         for judge in self.judges:
-            with torch.no_grad():
-                meant = judge(target)[1]
-            verdict, made = judge(output)
-            adversarial = adversarial + (1 - verdict).square().mean()
+            real, meant = judge(target)
+            fake, made = judge(output)
+            taught = taught + (1 - real).square().mean() + fake.square().mean()
+            adversarial = adversarial + (1 - fake).square().mean()
             for a, b in zip(made, meant, strict=True):
-                spread = b.float().abs().mean() + 1e-3
-                matching = matching + (a.float() - b.float()).abs().mean() / spread / len(made)
+                matching = matching + _distance(a, b.detach()) / len(made)
         count = len(self.judges)
-        return Verdict(adversarial=adversarial / count, matching=matching / count)
+        return Verdict(
+            taught=taught / count, adversarial=adversarial / count, matching=matching / count
+        )

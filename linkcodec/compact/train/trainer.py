@@ -290,32 +290,36 @@ class Run:
             "matching": config.matching,
         }
         loss = torch.stack([losses[name] * shares[name] for name in losses if name in shares]).sum()
+        if self.adversarial:
+            self._set_discriminator_gradients(losses["taught"])
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        # Not into the discriminators, whose weights carry the generator's losses only.
+        loss.backward(inputs=self._learned)  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._learned, 1.0)
         if torch.isfinite(norm):
             self.optimizer.step()
+            if self.adversarial:
+                self.discriminator_optimizer.step()
         return {name: float(value.detach()) for name, value in losses.items()} | {
             "gradient": float(norm)
         }
 
     def _judge(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Teach the discriminators, then ask them; the last frames are judged, whose context is
-        complete."""
+        """Losses by the discriminators; the last frames are judged, whose context is complete."""
         judged = self.config.judged_frames * FRAME_SIZE
-        output, target = output[:, -judged:], target[:, -judged:]
-        taught = self.discriminators.teach(output, target)
-        self.discriminator_optimizer.zero_grad()
-        taught.backward()  # type: ignore[no-untyped-call]
-        self.discriminator_optimizer.step()
-        self.discriminators.requires_grad_(requires_grad=False)
-        verdict = self.discriminators.judge(output, target)
-        self.discriminators.requires_grad_(requires_grad=True)
+        verdict = self.discriminators.judge(output[:, -judged:], target[:, -judged:])
         return {
             "adversarial": verdict.adversarial,
             "matching": verdict.matching,
-            "taught": taught.detach(),
+            "taught": verdict.taught,
         }
+
+    def _set_discriminator_gradients(self, taught: Tensor) -> None:
+        """From the pass that the generator's losses come from too."""
+        weights = list(self.discriminators.parameters())
+        gradients = torch.autograd.grad(taught, weights, retain_graph=True)
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
 
     @torch.no_grad()
     def _follow(self) -> None:

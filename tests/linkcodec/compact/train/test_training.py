@@ -166,7 +166,7 @@ def test_discriminators_learn_to_tell_noise_from_voice() -> None:
     noise = 0.05 * torch.randn_like(speech)
     losses = []
     for _ in range(6):
-        loss = judges.teach(noise, speech)
+        loss = judges.judge(noise, speech).taught
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -193,11 +193,14 @@ def test_a_run_is_reproducible_and_resumes(corpus: Path, tmp_path: Path) -> None
     assert [record["step"] for record in log] == [6, 8]
 
 
-def test_the_adversarial_stage_keeps_encoder_and_books(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_adversarial_stage_may_keep_encoder_and_books(
+    corpus: Path, tmp_path: Path, *, frozen: bool
+) -> None:
     first = run(tmp_path / "a", corpus, steps=5)
     list(first.steps())
     changes: dict[str, Any] = {"steps": 2, "unquantized": 0, "adversarial": 1.0, "matching": 1.0}
-    config = TrainConfig(**{**FAST, **changes})
+    config = TrainConfig(**{**FAST, **changes, "frozen_encoder": frozen})
     second = Run(
         folder=tmp_path / "b", corpus=corpus, config=config, sizes=SIZES, start=tmp_path / "a"
     )
@@ -206,7 +209,8 @@ def test_the_adversarial_stage_keeps_encoder_and_books(corpus: Path, tmp_path: P
     before, after = first.average.state_dict(), second.model.state_dict()
     for name, value in before.items():
         if name.startswith(("encoder.", "quantizer.")):
-            assert torch.equal(value, after[name]), name
+            kept = torch.equal(value, after[name])
+            assert kept if frozen else not kept, name
     assert not torch.equal(before["trunk.leave.weight"], after["trunk.leave.weight"])
 
 
