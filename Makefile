@@ -7,7 +7,7 @@ BENCH := build/bench
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help setup demo test lint typecheck format debian bench-setup quality clean
+.PHONY: help setup demo test lint typecheck format debian bench-setup quality speed test-full clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -47,6 +47,12 @@ $(BENCH)/.ready: pyproject.toml constraints.txt benchmarks/no-deps.txt
 
 quality: bench-setup  ## speech quality of the codec and its peers, CLIPS=DIR: docs/quality.md
 	OMP_NUM_THREADS=1 $(BENCH)/bin/python -m benchmarks.quality --docs $(if $(CLIPS),--clips $(CLIPS))
+
+test-full: setup  ## the large codecs against their references, REFERENCE=DIR: docs/codecs.md
+	LINKCODEC_REFERENCE=$(REFERENCE) $(BIN)/python -m pytest tests/linkcodec/qwen12hz/test_full.py
+
+speed: bench-setup  ## time per frame of codecs: docs/speed.md
+	$(BENCH)/bin/python -m benchmarks.codec_speed --docs
 
 debian:  ## Debian packages for live sound and for the quality measures' peers
 	apt-get update --quiet && apt-get install --yes --quiet $(shell sed 's/\#.*//' debian.txt)

@@ -7,35 +7,44 @@ drives it in virtual time. `main` is `linkcodec receive` and `python receiver.py
 from __future__ import annotations
 
 import argparse
+import math
 import queue
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from linkcodec.app.audio import AudioSink, FileSink, SpeakerSink, open_sink
+from linkcodec.app.codecs import open_codec
 from linkcodec.app.command import Parser, StopFlag, run_command
-from linkcodec.app.config import CallConfig
+from linkcodec.app.config import CallConfig, wire_setup
+from linkcodec.app.link import describe_link, open_call_link
+from linkcodec.app.metrics import Figures, Reporter, add_metrics_options, open_reporter
 from linkcodec.app.options import add_config_options, read_config
+from linkcodec.app.security import CallSecurity, open_security
 from linkcodec.app.status import StatusLine, level_dbfs, meter
 from linkcodec.app.timeline import Timeline
-from linkcodec.codec import Codec, Pcm, load_codec
-from linkcodec.exceptions import LinkcodecError, PacketError
-from linkcodec.frame import FRAME_SECONDS, PlayoutItem, Silence
-from transport.framing import StreamDeframer
+from linkcodec.app.wire import recorded_link, recording
+from linkcodec.codec import Codec, Pcm
+from linkcodec.exceptions import LinkcodecError
+from linkcodec.frame import FRAME_SECONDS, Frame, PlayoutItem, Silence
+from linkcodec.timescale import TimeScaler, shorten_noise
 from transport.jitter import JitterBuffer
-from transport.linerate import Framing, wire_bits
-from transport.links import Link, open_link
-from transport.packet import (
-    CODEC_NUMBERS,
-    FORMAT_VERSION,
-    Packet,
-    SilencePacket,
-    VoicePacket,
-    parse,
+from transport.links import Link
+from transport.packet import ByePacket, SilencePacket, VoicePacket
+from transport.quality import QualityMeter
+from transport.statistics import PlayoutStatistics
+from transport.steering import Urgency
+from transport.wire import (
+    ReceiverReport,
+    StationId,
+    TalkerKey,
+    TextMessage,
+    Transmitter,
+    WireEvent,
+    open_wire_receiver,
 )
 
 __all__ = ["Playout", "ReceiverCore", "add_arguments", "main", "receive", "run"]
@@ -48,10 +57,12 @@ CALL_LOST: Final = 90.0
 """Seconds without a packet after which `--once` gives the call up; hand-overs of 70 s are
 known (Iridium)."""
 
-SPEAKER_SECONDS: Final = 2 * FRAME_SECONDS
-"""Sound that waits for the speaker: one frame plays while the next is decoded."""
+SPEAKER_SECONDS: Final = 1.5 * FRAME_SECONDS
+"""Sound that waits for the speaker when the next frame is decoded."""
 
-_RATE_WINDOW: Final = 4.0
+_MISMATCH: Final = {Urgency.PAUSE: 0.0, Urgency.SPEECH: 0.15, Urgency.AT_ONCE: math.inf}
+"""How much sounds may differ that a change of pace fades into each other."""
+
 _LONGEST_WAIT: Final = 0.05
 _QUEUED_CHUNKS: Final = 1000
 
@@ -60,106 +71,149 @@ _QUEUED_CHUNKS: Final = 1000
 class Playout:
     """One frame for the ear.
 
-    pcm: shape (frame_size,). item: what was decoded. tick: its place on the sender's time
-    axis; None if it has none.
+    pcm: what is heard: 64 to 100 ms of speech, up to 80 ms of silence; shape (samples,).
+    decoded: the frame before its time was scaled; shape (frame_size,). item: what was decoded.
+    tick: its place on the sender's time axis; None if it has none. seconds: how long it lasts.
     """
 
     pcm: Pcm
+    decoded: Pcm
     item: PlayoutItem
     tick: int | None
+    seconds: float
 
 
 class ReceiverCore:
-    """Bytes from a link in, one frame of PCM out per 80 ms.
+    """Bytes from a link in, frames of PCM out, each of about 80 ms.
 
     Args:
         datagram: True where `receive` gets whole packets, False for a byte pipe with COBS.
 
-    statistics: counters of the jitter buffer and of damaged packets. problem: in words, why
-    speech cannot be played although it comes; empty while all is well. level_dbfs: of the
-    frame played last.
+    statistics: counters of the wire and of the jitter buffer. playout: counters of what was
+    heard. quality: estimate of how it sounds. wire: what makes events of bytes.
+    level_dbfs: of the frame played last. sample_rate: of what is heard, in hertz.
     """
 
-    def __init__(self, *, codec: Codec, config: CallConfig, datagram: bool) -> None:
-        self.buffer = JitterBuffer(config.jitter_buffer)
+    def __init__(
+        self,
+        *,
+        codec: Codec,
+        config: CallConfig,
+        datagram: bool,
+        security: CallSecurity | None = None,
+    ) -> None:
+        self.buffer = JitterBuffer(config.jitter_buffer, scaling=True)
+        self.scaler = TimeScaler(codec.info.sample_rate)
         self.statistics = self.buffer.statistics
-        self.problem = ""
+        self.wire = open_wire_receiver(
+            wire_setup(config, codec.info, sends=False, security=security),
+            datagram=datagram,
+            statistics=self.statistics,
+        )
+        self.playout = PlayoutStatistics()
+        self.quality = QualityMeter()
         self.level_dbfs = -100.0
-        self.last_packet_at: float | None = None
-        self._info = codec.info
+        self._codec_delay = codec.info.delay / codec.info.sample_rate
         self._decoder = codec.decoder()
-        self._framing = Framing(config.link.framing)
-        self._deframer = None if datagram else StreamDeframer()
-        self._recent: deque[tuple[float, int]] = deque()
+        self.sample_rate = codec.info.sample_rate
 
-    def receive(self, data: bytes, now: float) -> list[Packet]:
+    @property
+    def problem(self) -> str:
+        """Why speech cannot be played although it comes, in words; empty while all is well."""
+        return self.wire.problem or self.wire.stranger
+
+    @property
+    def last_packet_at(self) -> float | None:
+        """When something valid came last."""
+        return self.wire.last_packet_at
+
+    def receive(self, data: bytes, now: float) -> list[WireEvent]:
         """Take a datagram, or any number of bytes of a byte pipe, that came at `now` (seconds).
 
-        Gives the valid packets in it.
+        Gives what was found in it.
         """
-        if self._deframer is None:
-            pieces = [data]
-        else:
-            damaged = self._deframer.damaged
-            pieces = self._deframer.push(data)
-            self.statistics.packets_damaged += self._deframer.damaged - damaged
-        packets = []
-        for piece in pieces:
-            try:
-                packet = parse(piece)
-            except PacketError:
-                self.statistics.packets_damaged += 1
-                continue
-            self._recent.append((now, wire_bits(len(piece), self._framing)))
-            self._forget(now)
-            self._take(packet, now)
-            packets.append(packet)
-        return packets
+        events = self._take(self.wire.receive(data, now), now)
+        self.buffer.hold(self.wire.repair_delay)
+        return events
 
-    def _take(self, packet: Packet, now: float) -> None:
-        self.last_packet_at = now
-        if isinstance(packet, SilencePacket):
-            self.problem = self._mismatch(packet)
-        elif isinstance(packet, VoicePacket) and packet.quantizers > self._info.quantizers:
-            self.problem = (
-                f"the sender's frames have {packet.quantizers} codebooks, codec "
-                f"{self._info.name} has {self._info.quantizers}: start both with the same codec"
-            )
-        if not (self.problem and isinstance(packet, VoicePacket)):
-            self.buffer.insert(packet, now)
-
-    def _mismatch(self, packet: SilencePacket) -> str:
-        """Why speech of this sender cannot be played; empty if it can."""
-        if packet.format_version != FORMAT_VERSION:
-            return (
-                f"the sender uses wire format {packet.format_version}, this receiver "
-                f"{FORMAT_VERSION}: install the same version of linkcodec on both sides"
-            )
-        number = CODEC_NUMBERS.get(self._info.name, 0)
-        if (packet.codec_number, packet.codec_version) == (number, self._info.version):
-            return ""
-        names = {value: name for name, value in CODEC_NUMBERS.items()}
-        theirs = names.get(packet.codec_number, "an unknown codec")
-        return (
-            f"the sender uses {theirs} version {packet.codec_version}, this receiver "
-            f"{self._info.name} version {self._info.version}: set the same codec on both sides"
-        )
+    def _take(self, events: list[WireEvent], now: float) -> list[WireEvent]:
+        for event in events:
+            if isinstance(event, VoicePacket | SilencePacket | ByePacket):
+                self.buffer.insert(event, now)
+        return events
 
     def pull(self, now: float) -> Playout:
-        """The frame to play at `now`; to be called once per 80 ms of playout."""
+        """The frame to play at `now`, which is when the one before it is over."""
+        self._take(self.wire.tick(now), now)
         item = self.buffer.next(now)
-        pcm = self._decoder.decode(item)
-        self.level_dbfs = level_dbfs(pcm)
-        return Playout(pcm=pcm, item=item, tick=self.buffer.last_tick)
+        decoded = self._decoder.decode(item)
+        pcm = self._scale(decoded, item)
+        self.level_dbfs = level_dbfs(decoded)
+        seconds = pcm.size / self.sample_rate
+        self.quality.add(item)
+        self.playout.add(
+            item,
+            decoded=decoded.size,
+            played=pcm.size,
+            energy=10 ** (self.level_dbfs / 10) * seconds,
+            waited=self.buffer.waited,
+            target=self.buffer.delay,
+        )
+        return Playout(
+            pcm=pcm,
+            decoded=decoded,
+            item=item,
+            tick=self.buffer.last_tick,
+            seconds=seconds,
+        )
+
+    def _scale(self, pcm: Pcm, item: PlayoutItem) -> Pcm:
+        """Play an item longer or shorter as the jitter buffer wishes."""
+        stretch = self.buffer.stretch
+        change = round(stretch.seconds * self.sample_rate)
+        if isinstance(item, Silence):
+            return shorten_noise(pcm, pcm.size + change) if change < 0 else pcm
+        if isinstance(item, Frame):
+            return self.scaler.scale(pcm, change, mismatch=_MISMATCH[stretch.urgency])
+        return pcm
 
     def wire_bps(self, now: float) -> float:
         """Bits per second that came in the last seconds, start and stop bits left out."""
-        self._forget(now)
-        return sum(bits for _, bits in self._recent) / _RATE_WINDOW
+        return self.wire.wire_bps(now)
 
-    def _forget(self, now: float) -> None:
-        while self._recent and self._recent[0][0] <= now - _RATE_WINDOW:
-            self._recent.popleft()
+    def figures(self, now: float) -> Figures:
+        """All that is known of the call, for people's tools (docs/receiver.md)."""
+        counted = {
+            f"{name}_total": float(value)
+            for name, value in vars(self.statistics).items()
+            if isinstance(value, int)
+        }
+        gauges: dict[str, float | None] = {
+            "level_dbfs": round(self.level_dbfs, 1),
+            "wire_bps": round(self.wire_bps(now), 1),
+            "frames_buffered": self.buffer.buffered,
+            "delay_target_seconds": round(self.buffer.delay, 3),
+            "drift_ppm": round(self.buffer.drift_ppm, 1),
+            "quality_mos": None if self.quality.score is None else round(self.quality.score, 2),
+        }
+        for name, value in self.latency().items():
+            gauges[f"latency_{name}_seconds"] = round(value, 4)
+        webrtc = self.playout.webrtc(self.statistics, sample_rate=self.sample_rate)
+        return Figures(counters={**counted, **webrtc}, gauges=gauges)
+
+    def latency(self) -> dict[str, float]:
+        """The stages between mouth and ear that this end knows, mean seconds of a frame.
+
+        Those of the line are known to the sender and to `linkcodec simulate` alone.
+        """
+        counted, playout = self.statistics, self.playout
+        frames = counted.frames_received / max(counted.voice_packets, 1)
+        return {
+            "frame": FRAME_SECONDS,
+            "codec": self._codec_delay,
+            "packet": max(frames - 1.0, 0.0) / 2 * FRAME_SECONDS,
+            "jitter_buffer": playout.delay / max(playout.emitted_samples, 1),
+        }
 
     @property
     def loss(self) -> float:
@@ -236,8 +290,8 @@ class _Recorder:
         self._skip = self._info.delay
 
     def add(self, playout: Playout) -> None:
-        noise = playout.item.level_dbfs if isinstance(playout.item, Silence) else None
-        self._write(self._timeline.add(playout.tick, playout.pcm, noise_dbfs=noise))
+        background = playout.item if isinstance(playout.item, Silence) else None
+        self._write(self._timeline.add(playout.tick, playout.decoded, background=background))
 
     def finish(self, end_tick: int | None = None) -> None:
         """Write what is held back; the next frame begins another call."""
@@ -276,8 +330,9 @@ class _Playback:
     def play(self, now: float) -> None:
         """Pull and play what is due at `now`."""
         if isinstance(self._sink, SpeakerSink):
-            while self._sink.waiting < SPEAKER_SECONDS:
-                self._sink.write(self._core.pull(now).pcm)
+            while (lead := self._sink.waiting - SPEAKER_SECONDS) < 0:
+                # When it is due by the speaker's clock, however late this loop is.
+                self._sink.write(self._core.pull(max(now + lead, now - FRAME_SECONDS)).pcm)
             return
         if self._due is None:
             if self._core.last_packet_at is None:
@@ -285,7 +340,7 @@ class _Playback:
             self._due = now
         while self._due <= now:
             playout = self._core.pull(self._due)
-            self._due += FRAME_SECONDS
+            self._due += playout.seconds
             self._put(playout, now)
 
     def _put(self, playout: Playout, now: float) -> None:
@@ -321,38 +376,77 @@ def run(
     status: StatusLine,
     stop: Callable[[], bool],
     once: bool = False,
+    partner: Transmitter | None = None,
+    reporter: Reporter | None = None,
 ) -> None:
     """Play until `stop()` is true; with `once`, until one call has ended.
+
+    partner: the transmitter of the other direction, which carries the reports of this one.
+    reporter: takes the statistics.
 
     Raises:
         LinkcodecError: the sink or the link failed.
     """
     reader = _LinkReader(link)
     playback = _Playback(core, sink, codec)
-    told = ""
+    told = heard_last = ""
     link_was_up = True
+    trouble = ""
     try:
         while not stop():
             now = time.monotonic()
             wait = min(max(playback.next_time(now) - now, 0.0), _LONGEST_WAIT)
             for arrived, data in reader.get(wait):
-                core.receive(data, arrived)
+                for event in core.receive(data, arrived):
+                    if isinstance(event, ReceiverReport) and partner is not None:
+                        partner.take_report(event, arrived)
+                    elif (words := _words(event)) and words != heard_last:
+                        heard_last = words
+                        status.message(words)
             now = time.monotonic()
+            if partner is not None and (report := core.wire.report(now)) is not None:
+                partner.send_report(report, now)
             playback.play(now)
             if core.problem != told:
                 told = core.problem
                 status.warn(told or "the sender's codec fits again")
             if link.up != link_was_up:
                 link_was_up = link.up
-                status.message(f"{link.name} is {'back' if link.up else 'gone, waiting for it'}")
-            if status.due(now):
-                status.update(_describe(core, now), now)
+                status.message(describe_link(link))
+            if sink.trouble != trouble:
+                trouble = sink.trouble
+                status.warn(trouble or f"{sink.name} is back")
+            _tell(core, status, reporter, now)
             heard = core.last_packet_at
             if once and heard is not None and (core.buffer.ended or now - heard > CALL_LOST):
                 return
     finally:
         playback.finish()
         reader.close()
+
+
+def _tell(core: ReceiverCore, status: StatusLine, reporter: Reporter | None, now: float) -> None:
+    if status.due(now):
+        status.update(_describe(core, now), now)
+    if reporter is not None and reporter.due(now):
+        reporter.update(core.figures(now), now)
+
+
+def _words(event: WireEvent) -> str:
+    """What came over the side channel, for people."""
+    match event:
+        case TextMessage(text=text):
+            return f"text: {printable(text)}"
+        case StationId(call_sign=call_sign):
+            return f"the station is {call_sign}"
+        case TalkerKey(talker=talker, down=down):
+            return f"talker {talker} {'speaks' if down else 'has finished'}"
+    return ""
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which a terminal might obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _describe(core: ReceiverCore, now: float) -> str:
@@ -364,11 +458,15 @@ def _describe(core: ReceiverCore, now: float) -> str:
         f"silent for {since:.0f} s" if since > LINK_SILENT else f"{core.wire_bps(now):5.0f} bit/s"
     )
     return (
-        f"recv {meter(core.level_dbfs)} {state} | loss {100.0 * core.loss:.1f} % | "
-        f"delay {1000.0 * core.buffer.buffer_delay.mean:.0f} ms | "
+        f"recv {meter(core.level_dbfs)} {state} | loss {100.0 * core.loss:.1f} %"
+        f"{_score(core.quality.score)} | delay {1000.0 * core.buffer.buffer_delay.mean:.0f} ms | "
         f"frames {counted.frames_played} played, {counted.frames_concealed} concealed, "
         f"{counted.packets_damaged} packets damaged"
     )
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f", quality {score:.1f} of 5"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -381,24 +479,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example:\n  linkcodec receive --config configs/udp-lan.toml --output received.wav --once"
     )
-    names = ("output", "output-device", "codec", "port", "baud", "bind")
+    names = ("output", "output-device", "codec", "weights", "port", "baud", "bind", "peer")
     add_config_options(parser, names, device="output-device")
+    parser.add_argument(
+        "--record-wire", metavar="FILE", help="capture what arrives, for `linkcodec wire dump`"
+    )
+    parser.add_argument(
+        "--from-wire", metavar="FILE", help="listen to a capture instead of the link"
+    )
     parser.add_argument(
         "--once", action="store_true", help="end when the sender ends its call, not on Ctrl-C"
     )
+    add_metrics_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no status, only warnings and errors")
+
+
+def _open_wire(args: argparse.Namespace, config: CallConfig) -> Link:
+    """The link of the configuration, captured if asked for, or a capture in its place."""
+    if args.from_wire is not None:
+        return recorded_link(args.from_wire, config)
+    return recording(open_call_link(config, sends=False), args.record_wire, config)
 
 
 def receive(args: argparse.Namespace) -> int:
     """Run `linkcodec receive`."""
     config = read_config(args, sends=False)
-    codec = load_codec(config.codec.name)
+    codec = open_codec(config.codec)
     status = StatusLine(sys.stderr, quiet=args.quiet)
-    with StopFlag() as stop:
+    with (
+        open_security(config.security, sends=False, receives=True) as security,
+        open_reporter(args.stats, args.metrics, role="receive") as reporter,
+        StopFlag() as stop,
+    ):
         sink = open_sink(config.audio, codec.info)
         try:
-            with open_link(config.link, channel=config.channel, sends=False) as link:
-                core = ReceiverCore(codec=codec, config=config, datagram=link.datagram)
+            with _open_wire(args, config) as link:
+                core = ReceiverCore(
+                    codec=codec, config=config, datagram=link.datagram, security=security
+                )
                 status.message(f"listening on {link.name}, playing to {sink.name}")
                 run(
                     core,
@@ -408,6 +526,7 @@ def receive(args: argparse.Namespace) -> int:
                     status=status,
                     stop=lambda: bool(stop),
                     once=args.once,
+                    reporter=reporter,
                 )
         finally:
             sink.close()

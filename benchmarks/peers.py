@@ -75,8 +75,9 @@ class OurCodec(System):
         info = codec.info
         self._codec = codec
         self._quantizers = quantizers
-        self.name = f"{info.name}-{quantizers}"
-        self.title = f"{info.name}, {quantizers} book{'s' if quantizers > 1 else ''}"
+        build = f"{info.name}-{info.build}" if info.build else info.name
+        self.name = f"{build}-{quantizers}"
+        self.title = f"{build}, {quantizers} book{'s' if quantizers > 1 else ''}"
         self.version = f"{info.version}/{info.weights_hash}"
         self.bitrate = FRAME_RATE * INDEX_BITS * quantizers
 

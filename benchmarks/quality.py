@@ -219,21 +219,29 @@ def _books(text: str) -> list[int]:
         raise InputError(f"--books {text} is not a list of numbers such as 1,4,8") from None
 
 
-def _load_codec(name: str, weights: Path | None) -> Codec:
+def load_named_codec(name: str, weights: Path | None = None) -> Codec:
+    """A codec by name, or codec compact with the weights of a file.
+
+    Raises:
+        InputError: weights for another codec.
+        CodecError: the codec cannot be loaded.
+    """
     if weights is None:
         return load_codec(name)
+    if name in {"mimi", "qwen3-12hz"}:
+        return load_codec(name, weights=weights)
     if name != "compact":
         raise InputError(f"--weights is for codec compact, not for '{name}'")
-    from linkcodec.compact import CompactCodec
+    from linkcodec.light.codec import NumpyCodec
 
-    return CompactCodec.load(weights)
+    return NumpyCodec.read(weights)
 
 
 def _load_systems(options: argparse.Namespace) -> list[System]:
     names = list(PEERS) if options.peers == "all" else _names(options.peers)
     systems = [] if options.peers == "none" else load_peers(names)
     if options.codec != "none":
-        codec = _load_codec(options.codec, options.weights)
+        codec = load_named_codec(options.codec, options.weights)
         systems += [OurCodec(codec, quantizers=books) for books in _books(options.books)]
     if not systems:
         raise InputError("nothing to measure: --codec and --peers are both 'none'")

@@ -13,8 +13,9 @@ from benchmarks.measures import MEASURES, Measure
 from benchmarks.packages import need
 from linkcodec.exceptions import InputError
 
-BEGIN: Final = "<!-- quality: begin (written by benchmarks/quality.py) -->"
-END: Final = "<!-- quality: end -->"
+BEGIN: Final = "<!-- {0}: begin (written by benchmarks/{0}.py) -->"
+END: Final = "<!-- {0}: end -->"
+"""Markers of what a benchmark writes into a page, with its name in place of {0}."""
 
 _PLOTTED: Final = ("distillmos", "stoi", "wer")
 _TICKS: Final = (150, 300, 600, 1200, 2400, 4800, 9600)
@@ -84,16 +85,23 @@ def markdown(summaries: Sequence[Summary], measures: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def replace_between(document: str, text: str) -> str:
-    """The document with `text` between the markers `BEGIN` and `END`.
+def replace_between(document: str, text: str, *, name: str = "quality") -> str:
+    """The document with `text` between the markers `BEGIN` and `END` of a benchmark.
 
     Raises:
         InputError: the markers are not there once each, in this order.
     """
-    pattern = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.DOTALL)
-    if document.count(BEGIN) != 1 or document.count(END) != 1 or not pattern.search(document):
-        raise InputError(f"the document needs one line '{BEGIN}' and after it one '{END}'")
-    return pattern.sub(lambda _: f"{BEGIN}\n\n{text.strip()}\n\n{END}", document)
+    begin, end = BEGIN.format(name), END.format(name)
+    pattern = re.compile(re.escape(begin) + r".*?" + re.escape(end), re.DOTALL)
+    if document.count(begin) != 1 or document.count(end) != 1 or not pattern.search(document):
+        raise InputError(f"the document needs one line '{begin}' and after it one '{end}'")
+    return pattern.sub(lambda _: f"{begin}\n\n{text.strip()}\n\n{end}", document)
+
+
+def write_page(page: Path, text: str, *, name: str) -> None:
+    """Put `text` between the markers of a page."""
+    new = replace_between(page.read_text(encoding="utf-8"), text, name=name)
+    page.write_text(new, encoding="utf-8")
 
 
 def by_bitrate(summaries: Sequence[Summary]) -> list[Summary]:

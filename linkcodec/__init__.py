@@ -15,10 +15,12 @@ from linkcodec.exceptions import (
     LinkcodecError,
     LinkError,
     PacketError,
+    SecurityError,
     TokenFileError,
 )
 from linkcodec.frame import LOST, Frame, Silence
-from linkcodec.tokenfile import TokenFile, load_tokens, save_tokens
+from linkcodec.recordings import load_tokens, save_tokens
+from linkcodec.tokenfile import TokenFile
 
 __all__ = [
     "LOST",
@@ -31,6 +33,7 @@ __all__ = [
     "LinkError",
     "LinkcodecError",
     "PacketError",
+    "SecurityError",
     "Silence",
     "TokenFile",
     "TokenFileError",
@@ -41,4 +44,4 @@ __all__ = [
     "save_tokens",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

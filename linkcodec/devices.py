@@ -7,6 +7,7 @@ calls for one stream come from one thread. PortAudio is loaded when it is first 
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
@@ -27,12 +28,21 @@ __all__ = [
     "list_devices",
     "open_input",
     "open_output",
+    "refresh_devices",
 ]
 
 _Channels = npt.NDArray[np.float32]
 
 _BUFFER_SECONDS: Final = 0.5
 _BLOCK_SECONDS: Final = 0.01
+
+_LATENCY_SECONDS: Final = 0.08
+"""What PortAudio is asked for: its lowest, 20 ms through a sound server, runs dry all the time
+on a busy machine."""
+
+_LOCK: Final = threading.Lock()
+_open_streams = 0
+
 _ALTERNATIVES: Final = "use a file or - (standard input or output) instead of a sound device"
 
 
@@ -110,7 +120,9 @@ class _Stream:
     """What input and output have in common."""
 
     def __init__(self, *, device: int | str | None, sample_rate: int, is_input: bool) -> None:
+        global _open_streams  # noqa: PLW0603
         self._sd = _sounddevice()
+        self._closed = True
         self._direction = "input" if is_input else "output"
         kind = self._sd.InputStream if is_input else self._sd.OutputStream
         number = _find(device, is_input=is_input)
@@ -125,7 +137,7 @@ class _Stream:
                 channels=channels,
                 dtype="float32",
                 blocksize=round(_BLOCK_SECONDS * self.device_rate),
-                latency="low",
+                latency=_LATENCY_SECONDS,
                 callback=self._callback,
             )
         except self._sd.PortAudioError as error:
@@ -133,8 +145,16 @@ class _Stream:
         try:
             self._stream.start()
         except self._sd.PortAudioError as error:
-            self.close()
+            self._stream.close(ignore_errors=True)
             raise self._cannot_open(number, error) from error
+        with _LOCK:
+            _open_streams += 1
+        self._closed = False
+
+    @property
+    def stream_latency(self) -> float:
+        """Seconds that PortAudio and the driver hold, as they say."""
+        return float(self._stream.latency)
 
     def _cannot_open(self, number: int, error: Exception) -> DeviceError:
         return _failed(f"sound {self._direction} {number} cannot be opened", error)
@@ -156,13 +176,24 @@ class _Stream:
     def _callback(self, data: _Channels, frames: int, moment: object, status: object) -> None:
         raise NotImplementedError
 
+    @property
+    def alive(self) -> bool:
+        """False once the device has stopped by itself."""
+        return bool(self._stream.active)
+
     def _check_alive(self) -> None:
-        if not self._stream.active:
+        if not self.alive:
             raise DeviceError(f"sound {self._direction} '{self.name}' stopped: is it unplugged?")
 
     def close(self) -> None:
         """Stop the device; closing twice does no harm."""
+        global _open_streams  # noqa: PLW0603
+        if self._closed:
+            return
+        self._closed = True
         self._stream.close(ignore_errors=True)
+        with _LOCK:
+            _open_streams -= 1
 
     def __exit__(
         self,
@@ -291,6 +322,25 @@ def list_devices() -> list[DeviceInfo]:
         )
         for index, device in enumerate(devices)
     ]
+
+
+def refresh_devices() -> None:
+    """Look again which devices there are: PortAudio by itself never does.
+
+    It can only do so while this process has no device open; else nothing happens.
+
+    Raises:
+        DeviceError: PortAudio is missing or failed.
+    """
+    sd = _sounddevice()
+    with _LOCK:
+        if _open_streams:
+            return
+        try:
+            sd._terminate()
+            sd._initialize()
+        except sd.PortAudioError as error:
+            raise _failed("the sound devices cannot be listed", error) from error
 
 
 def open_input(device: int | str | None = None, *, sample_rate: int) -> AudioInput:

@@ -5,7 +5,8 @@ LinkcodecError
 │   ├── ConfigError       a configuration file, section, field or flag
 │   ├── AudioFileError    an audio file that is missing, empty or no audio
 │   ├── TokenFileError    a damaged `.lkc` file, or one of another version
-│   └── CodecError        unknown codec, missing weights, impossible quantizers
+│   ├── CodecError        unknown codec, missing weights, impossible quantizers
+│   └── SecurityError     a key or a record of sessions that is missing, damaged or unsafe
 ├── PacketError           bytes from the wire that are not a valid packet
 ├── LinkError             a port, socket or modem failed at run time (exit status 1)
 └── DeviceError           a sound device is missing or failed (exit status 1)
@@ -25,6 +26,7 @@ __all__ = [
     "LinkError",
     "LinkcodecError",
     "PacketError",
+    "SecurityError",
     "TokenFileError",
 ]
 
@@ -51,6 +53,10 @@ class TokenFileError(InputError):
 
 class CodecError(InputError):
     """A codec, its weights or its number of quantizers cannot be used."""
+
+
+class SecurityError(InputError):
+    """A key, or the record of sessions, is missing, damaged or unsafe."""
 
 
 class PacketError(LinkcodecError):

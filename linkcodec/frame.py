@@ -22,6 +22,9 @@ INDEX_BITS: Final = 11
 MAX_QUANTIZERS: Final = 16
 """Most codebooks that a frame may carry."""
 
+COLOUR_BITS: Final = 12
+"""Bits of the colour of a background."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -57,9 +60,21 @@ LOST: Final = Lost.LOST
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """The talker is quiet; `level_dbfs` is the background's RMS level in dB full scale."""
+    """The talker is quiet.
+
+    `level_dbfs` is the background's RMS level in dB full scale. `colour` is the shape of its
+    spectrum in 12 bits, see `linkcodec.comfort_noise`; 0 is a room of no particular colour.
+
+    Raises:
+        ValueError: `colour` is outside 0..4095.
+    """
 
     level_dbfs: float = -70.0
+    colour: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.colour < 1 << COLOUR_BITS:
+            raise ValueError(f"a colour of {self.colour} is outside 0..{(1 << COLOUR_BITS) - 1}")
 
 
 PlayoutItem = Frame | Lost | Silence

@@ -13,6 +13,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
@@ -21,10 +22,13 @@ import soxr  # type: ignore[import-untyped]
 import webrtcvad  # type: ignore[import-untyped]
 
 from linkcodec.codec import Pcm
+from linkcodec.comfort_noise import COLOUR_BANDS_HZ, colour_of
 from linkcodec.exceptions import ConfigError
-from linkcodec.frame import FRAME_SECONDS
+from linkcodec.frame import FRAME_SECONDS, Silence
 
-__all__ = ["GateConfig", "GateDecision", "GateState", "VoiceGate"]
+__all__ = ["GATE_MODES", "GateConfig", "GateDecision", "GateState", "VoiceGate"]
+
+GATE_MODES: Final = ("vox", "momentary", "latching")
 
 _Power = npt.NDArray[np.float64]
 
@@ -60,7 +64,9 @@ middle of a word."""
 
 _NOISE_AFTER: Final = 5
 _NOISE_STEP: Final = 0.05
-"""The background's level is averaged over 0.4 s, from 0.1 s after the last speech."""
+_COLOUR_STEP: Final = 0.02
+"""The background's level is averaged over 0.4 s and its colour over 1 s, from 0.1 s after the
+last speech."""
 
 _LOWEST_BIN: Final = 2
 """Of the background's level: from 75 Hz, without DC and most hum."""
@@ -71,6 +77,11 @@ _HYSTERESIS_DB: Final = 1.5
 _ONSET_WINDOW: Final = 6
 _ONSET_PIECES: Final = 3
 """Speech in 3 of the last 6 pieces (120 ms) opens the gate; a click has fewer."""
+
+_WEAK_DB: Final = 2.2
+_WEAK_VOTES: Final = 3
+"""A frame this far above the floor (steady noise: 1.3), or with this many of its pieces voted for
+as speech, may be the weak beginning of a word."""
 
 
 class GateState(Enum):
@@ -91,7 +102,14 @@ class GateConfig:
     """Settings of the gate.
 
     `aggressiveness` 0..3 is webrtcvad's (3 lets the least pass), `threshold_db` how far
-    above the noise floor speech lies. Without `enabled` every frame is sent.
+    above the noise floor speech lies. The pre-roll is `pre_roll_ms`, and up to
+    `weak_pre_roll_ms` where speech came up slowly out of the noise (slots hold all speech
+    back by the longer of both). Without `enabled` every frame is sent.
+
+    `mode` says what opens the gate: "vox" the voice, with `hangover_ms` as hang time,
+    "momentary" a key as long as it is down, "latching" a key by turns. After
+    `time_out_seconds` of one transmission the gate closes; it opens again after a pause or
+    by a new press. 0 means never.
 
     Raises:
         ConfigError: a value outside its range.
@@ -100,15 +118,24 @@ class GateConfig:
     enabled: bool = True
     aggressiveness: int = 1
     pre_roll_ms: int = 160
+    weak_pre_roll_ms: int = 160
     hangover_ms: int = 400
     threshold_db: float = 4.5
+    mode: str = "vox"
+    time_out_seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.mode not in GATE_MODES:
+            raise ConfigError(
+                f"gate.mode = '{self.mode}' is unknown: use one of {', '.join(GATE_MODES)}"
+            )
         for field, low, high in (
             ("aggressiveness", 0, 3),
             ("pre_roll_ms", 0, 1000),
+            ("weak_pre_roll_ms", 0, 1000),
             ("hangover_ms", 0, 5000),
             ("threshold_db", 1.0, 40.0),
+            ("time_out_seconds", 0.0, 3600.0),
         ):
             value = getattr(self, field)
             if not low <= value <= high:
@@ -116,8 +143,8 @@ class GateConfig:
 
     @property
     def pre_roll_frames(self) -> int:
-        """Frames of pre-roll, rounded up."""
-        return -(-self.pre_roll_ms // 80)
+        """Most frames of pre-roll, rounded up."""
+        return -(-max(self.pre_roll_ms, self.weak_pre_roll_ms) // 80)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +153,7 @@ class GateDecision:
 
     `start` and `end` mark the first and the last frame of a talk spurt. With `start`, the
     `pre_roll` frames before this one are sent ahead of it; they were never sent before.
-    `noise_dbfs` is the RMS level of the background in dB full scale.
+    `background` is the level and the colour of what is heard between the talk spurts.
     """
 
     state: GateState
@@ -134,7 +161,7 @@ class GateDecision:
     start: bool
     end: bool
     pre_roll: int
-    noise_dbfs: float
+    background: Silence
 
 
 class _NoiseFloor:
@@ -160,6 +187,45 @@ class _NoiseFloor:
         self.power = np.maximum(np.min(self._smoothed, axis=0) * self._bias, self._lowest)
 
 
+class _Background:
+    """Level and colour of what is heard between the talk spurts.
+
+    Args:
+        bins: frequencies of the power spectra in Hz; shape (bins,).
+    """
+
+    def __init__(self, bins: _Power) -> None:
+        edges = np.searchsorted(bins, [hz for hz in COLOUR_BANDS_HZ if hz <= bins[-1]])
+        self._edges = edges
+        self._widths = np.diff(edges)
+        self._missing = len(COLOUR_BANDS_HZ) - 1 - self._widths.size
+        self._level: float | None = None
+        self._bands = np.zeros(self._widths.size)
+
+    def update(self, spectrum: _Power) -> None:
+        """Take a piece without speech: power per bin; shape (bins,)."""
+        level = _decibels(float(np.sum(spectrum[_LOWEST_BIN:])))
+        bands = np.add.reduceat(spectrum, self._edges)[:-1] / self._widths
+        bands = 10 * np.log10(np.maximum(bands, 1e-15))
+        if self._level is None:
+            self._level, self._bands = level, bands
+        # Averaged in dB, so that a short noise hardly counts.
+        self._level += _NOISE_STEP * (level - self._level)
+        self._bands += _COLOUR_STEP * (bands - self._bands)
+
+    def silence(self, floor: float) -> Silence:
+        """The background now; `floor` is the power to believe before any was heard."""
+        level = _decibels(floor) if self._level is None else self._level
+        colour = 0
+        if self._level is not None:
+            colour = colour_of(np.append(self._bands, [math.nan] * self._missing))
+        return Silence(level_dbfs=min(max(level, -127.0), 0.0), colour=colour)
+
+
+def _decibels(power: float) -> float:
+    return 10 * math.log10(max(power, 1e-13))
+
+
 class VoiceGate:
     """Decides frame by frame, in the order of time; the look ahead is nothing."""
 
@@ -172,8 +238,8 @@ class VoiceGate:
         self._window = np.hanning(self._piece)
         # Scaled so that the bins of white noise add up to its power.
         self._scale = 2.0 / (self._piece * float(np.sum(self._window**2)))
-        bins = np.fft.rfftfreq(self._piece, 1 / sample_rate)
-        edges = [int(np.searchsorted(bins, hz)) for hz in _BANDS_HZ if hz <= sample_rate / 2]
+        self._bins = np.asarray(np.fft.rfftfreq(self._piece, 1 / sample_rate), np.float64)
+        edges = [int(np.searchsorted(self._bins, hz)) for hz in _BANDS_HZ if hz <= sample_rate / 2]
         self._edges = np.array(edges)
         self._widths = np.diff(self._edges)
         self.reset()
@@ -191,7 +257,25 @@ class VoiceGate:
         self._recent: deque[bool] = deque(maxlen=_ONSET_WINDOW)
         self._since_speech = 0
         self._unsent = 0
-        self._noise_dbfs: float | None = None
+        self._weak: deque[bool] = deque(maxlen=max(1, self.settings.pre_roll_frames))
+        self._key_down = self._keyed = self._timed_out = False
+        self._sent = 0
+        self._background = _Background(self._bins)
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the key asks for transmission; always False with mode vox."""
+        return self._keyed
+
+    def key(self, *, down: bool) -> None:
+        """The push-to-talk key goes down or up. Nothing from before is sent."""
+        if self.settings.mode == "momentary":
+            self._keyed = down
+        elif self.settings.mode == "latching" and down and not self._key_down:
+            self._keyed = not self._keyed
+        self._key_down = down
+        if not self._keyed:
+            self._timed_out = False
 
     def decide(self, pcm: Pcm) -> GateDecision:
         """The decision for the next frame of 80 ms; shape (frame_size,).
@@ -203,10 +287,12 @@ class VoiceGate:
             raise ValueError(f"the gate takes {self.frame_size} samples, not {pcm.shape}")
         votes = self._vad_votes(pcm)
         heard = False
+        distance = 0.0
         for vote, piece in zip(votes, pcm.astype(np.float64).reshape(-1, self._piece), strict=True):
             spectrum = np.abs(np.fft.rfft(piece * self._window)) ** 2 * self._scale
             power = np.add.reduceat(spectrum, self._edges)[:-1]
             above = self._above_floor(power)
+            distance += above / _PIECES_PER_FRAME
             threshold = self.settings.threshold_db
             if self._state is not GateState.QUIET:
                 threshold -= _HYSTERESIS_DB
@@ -216,8 +302,10 @@ class VoiceGate:
             heard = heard or speech
             self._since_speech = 0 if speech else self._since_speech + 1
             if self._since_speech >= _NOISE_AFTER:
-                self._track_noise(float(np.sum(spectrum[_LOWEST_BIN:])))
-        return self._advance(heard=heard)
+                self._background.update(spectrum)
+        decision = self._advance(heard=heard)
+        self._weak.append(distance > _WEAK_DB or sum(votes) >= _WEAK_VOTES)
+        return decision
 
     def _vad_votes(self, pcm: Pcm) -> list[bool]:
         if self.sample_rate != _VAD_RATE:
@@ -239,36 +327,27 @@ class VoiceGate:
         decibels = 10 * np.log10(np.maximum(power / self._floor.power, 1.0))
         return float(np.sqrt(np.mean(decibels**2)))
 
-    def _track_noise(self, power: float) -> None:
-        level = 10 * math.log10(max(power, 1e-12))
-        before = self._noise_dbfs
-        # Averaged in dB, so that a short noise hardly counts.
-        self._noise_dbfs = level if before is None else before + _NOISE_STEP * (level - before)
-
     def _advance(self, *, heard: bool) -> GateDecision:
-        start = end = False
-        pre_roll = 0
-        if not self.settings.enabled:
-            start = self._state is GateState.QUIET
-            self._state = GateState.STARTING if start else GateState.SPEAKING
-        elif self._state is GateState.QUIET:
-            if sum(self._recent) >= _ONSET_PIECES:
-                start = True
-                pre_roll = min(self.settings.pre_roll_frames, self._unsent)
-                self._state = GateState.STARTING
-        elif heard:
-            self._state = GateState.SPEAKING
-        else:
-            self._state = GateState.STOPPING
-            end = self._since_speech >= self._hangover
+        opens, pre_roll, ends = self._wishes(heard=heard)
+        start = self._state is GateState.QUIET and opens
+        if start:
+            self._state = GateState.STARTING
+            self._sent = 0
+        elif self._state is not GateState.QUIET:
+            self._state = GateState.SPEAKING if heard else GateState.STOPPING
         send = self._state is not GateState.QUIET
+        if send:
+            self._sent += 1 + (pre_roll if start else 0)
+        over = 0 < self.settings.time_out_seconds <= self._sent * FRAME_SECONDS
+        self._timed_out = self._timed_out or (send and over)
+        end = send and (ends or over)
         decision = GateDecision(
             state=self._state,
             send=send,
             start=start,
             end=end,
-            pre_roll=pre_roll,
-            noise_dbfs=self._background_dbfs(),
+            pre_roll=pre_roll if start else 0,
+            background=self._background.silence(float(np.sum(self._floor.power))),
         )
         self._unsent = 0 if send else self._unsent + 1
         if end:
@@ -276,8 +355,21 @@ class VoiceGate:
             self._recent.clear()
         return decision
 
-    def _background_dbfs(self) -> float:
-        level = self._noise_dbfs
-        if level is None:
-            level = 10 * math.log10(float(np.sum(self._floor.power)))
-        return min(max(level, -127.0), 0.0)
+    def _wishes(self, *, heard: bool) -> tuple[bool, int, bool]:
+        """Whether a quiet gate is to open now, with how much pre-roll, and an open one to
+        close."""
+        if not self.settings.enabled:
+            return True, 0, False
+        if self.settings.mode != "vox":
+            return self._keyed and not self._timed_out, 0, not self._keyed
+        over = self._since_speech >= self._hangover
+        if over:
+            self._timed_out = False
+        speech = sum(self._recent) >= _ONSET_PIECES and not self._timed_out
+        return speech, self._pre_roll(), not heard and over
+
+    def _pre_roll(self) -> int:
+        """Frames to send ahead of one in which speech begins."""
+        usual = -(-self.settings.pre_roll_ms // 80)
+        weak = takewhile(bool, list(self._weak)[::-1][usual : self.settings.pre_roll_frames])
+        return min(usual + len(list(weak)), self._unsent)

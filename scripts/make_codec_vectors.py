@@ -1,4 +1,4 @@
-"""Write the golden vectors of the embedded codec: tests/vectors/compact-1.json.
+"""Write the golden vectors of the embedded codec: tests/vectors/compact-N.json of version N.
 
 Run it once for each released version of the weights; a file that exists for a released
 version is part of that version.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -8,12 +9,22 @@ import tonecodec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linkcodec.app.config import override, parse_config
+from linkcodec.app.audio import AudioSink
+from linkcodec.app.config import override, parse_config, wire_setup
+from linkcodec.app.status import StatusLine
 from linkcodec.codec import Pcm
 from linkcodec.frame import LOST, Frame, Silence
-from receiver import ReceiverCore
+from receiver import ReceiverCore, _words, run
 from transport.framing import encode_stream
-from transport.packet import ByePacket, Packet, SilencePacket, VoicePacket, serialise
+from transport.links import MemoryLink
+from transport.packet import ByePacket, HelloPacket, Packet, VoicePacket, serialise
+from transport.wire import (
+    ReceiverReport,
+    StationId,
+    TalkerKey,
+    TextMessage,
+    open_transmitter,
+)
 
 SIZE = tonecodec.FRAME_SIZE
 CODEC = tonecodec.ToneCodec(delay=0)
@@ -29,6 +40,18 @@ CONFIG = parse_config(
     """,
     source="test",
 )
+
+
+class NullSink(AudioSink):
+    """Hears nothing."""
+
+    name = "nothing"
+
+    def write(self, pcm: Pcm) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 def tone(count: int, *, dbfs: float = -20.0) -> list[Frame]:
@@ -48,12 +71,14 @@ def speak(receiver: ReceiverCore, packets: list[tuple[float, Packet]], *, frames
     """Play `frames` frames; packets arrive at their times."""
     heard = []
     waiting = list(packets)
-    for number in range(frames):
-        now = 0.08 * number
+    now = 0.0
+    for _ in range(frames):
         while waiting and waiting[0][0] <= now:
             time, packet = waiting.pop(0)
             receiver.receive(serialise(packet), time)
-        heard.append(receiver.pull(now).pcm)
+        playout = receiver.pull(now)
+        now += playout.seconds
+        heard.append(playout.decoded)
     return heard
 
 
@@ -108,12 +133,14 @@ def test_playout_says_what_it_is() -> None:
     packets = spurt(6)
     del packets[3]
     items = []
-    for number in range(30):
-        now = 0.16 + 0.08 * number
+    now = 0.16
+    for _ in range(30):
         while packets and packets[0][0] <= now:
             time, packet = packets.pop(0)
             receiver.receive(serialise(packet), time)
         playout = receiver.pull(now)
+        assert playout.seconds == pytest.approx(playout.pcm.size / tonecodec.SAMPLE_RATE)
+        now += playout.seconds
         items.append((playout.tick, type(playout.item)))
     ticks = [tick for tick, kind in items if kind in (Frame, type(LOST))]
     assert ticks == list(range(12))
@@ -149,7 +176,7 @@ def test_any_bytes_leave_the_receiver_working(chunks: list[bytes], datagram: boo
     receiver = core(datagram=datagram)
     for number, chunk in enumerate(chunks):
         receiver.receive(chunk, 0.01 * number)
-        assert receiver.pull(0.08 * number).pcm.shape == (SIZE,)
+        assert receiver.pull(0.08 * number).decoded.shape == (SIZE,)
 
 
 def test_other_codec_and_format_are_told_in_words() -> None:
@@ -157,14 +184,14 @@ def test_other_codec_and_format_are_told_in_words() -> None:
     codec.info = dataclasses.replace(codec.info, name="compact", version=2)
     receiver = core(codec=codec)
     for packet, words in (
-        (SilencePacket(tick=0, level_dbfs=-60.0, codec_number=2, codec_version=1), "qwen3-12hz"),
-        (SilencePacket(tick=0, level_dbfs=-60.0, codec_number=1, codec_version=3), "version 3"),
-        (SilencePacket(tick=0, level_dbfs=-60.0, codec_number=9, codec_version=1), "unknown codec"),
+        (HelloPacket(tick=0, level_dbfs=-60.0, codec_number=2, codec_version=1), "qwen3-12hz"),
+        (HelloPacket(tick=0, level_dbfs=-60.0, codec_number=1, codec_version=3), "version 3"),
+        (HelloPacket(tick=0, level_dbfs=-60.0, codec_number=9, codec_version=1), "unknown codec"),
         (
-            SilencePacket(
-                tick=0, level_dbfs=-60.0, codec_number=1, codec_version=2, format_version=2
+            HelloPacket(
+                tick=0, level_dbfs=-60.0, codec_number=1, codec_version=2, format_version=1
             ),
-            "wire format 2",
+            "wire format 1",
         ),
     ):
         receiver.receive(serialise(packet), 0.0)
@@ -172,7 +199,7 @@ def test_other_codec_and_format_are_told_in_words() -> None:
         assert "\n" not in receiver.problem
     receiver.receive(serialise(spurt(1)[0][1]), 0.1)
     assert receiver.buffer.buffered == 0
-    fits = SilencePacket(tick=0, level_dbfs=-60.0, codec_number=1, codec_version=2)
+    fits = HelloPacket(tick=0, level_dbfs=-60.0, codec_number=1, codec_version=2)
     receiver.receive(serialise(fits), 0.2)
     assert receiver.problem == ""
 
@@ -182,7 +209,47 @@ def test_frames_with_more_codebooks_than_the_codec_has_are_told() -> None:
     packet = VoicePacket(tick=0, frames=(Frame((1,) * 12),), start=True)
     receiver.receive(serialise(packet), 0.0)
     assert "12 codebooks" in receiver.problem
-    assert receiver.pull(0.1).pcm.shape == (SIZE,)
+    assert receiver.pull(0.1).decoded.shape == (SIZE,)
+
+
+def test_side_channel_is_told_in_words_that_no_terminal_obeys() -> None:
+    assert _words(TextMessage(text="QSY\x1b[2J\n7")) == "text: QSY [2J 7"
+    assert _words(StationId(call_sign="N0CALL")) == "the station is N0CALL"
+    assert _words(TalkerKey(talker=3, down=True)) == "talker 3 speaks"
+    assert _words(TalkerKey(talker=3, down=False)) == "talker 3 has finished"
+    assert _words(ByePacket(tick=0)) == ""
+
+
+def test_reports_go_to_the_partner_and_texts_to_the_status(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two ends of a call in one process: what one receives concerns what the other sends."""
+    config = override(CONFIG, {"adaptation.enabled": True})
+    label = wire_setup(config, CODEC.info, sends=True)
+    partner, far = open_transmitter(label), open_transmitter(label)
+    report = ReceiverReport(loss=0.5, residual=0.1, burst=2.0)
+    far.silence(Silence(), tick=0, now=0.0)
+    far.send_report(report, 0.0)
+    far.send_text("QSY 7", 0.0)
+    far.finish(tick=1, now=0.0)
+    near, other = MemoryLink.pair(datagram=False)
+    while (due := far.next_time()) is not None:
+        for departure in far.poll(due):
+            other.send(departure.data)
+    taken: list[ReceiverReport] = []
+    monkeypatch.setattr(partner, "take_report", lambda report, _: taken.append(report))
+    receiver = core(datagram=False)
+    run(
+        receiver,
+        codec=CODEC,
+        sink=NullSink(),
+        link=near,
+        status=StatusLine(sys.stderr),
+        stop=lambda: bool(receiver.buffer.ended),
+        partner=partner,
+    )
+    assert [round(one.loss, 1) for one in taken] == [0.5]
+    assert "text: QSY 7" in capsys.readouterr().err
 
 
 def test_call_ends_with_its_bye() -> None:

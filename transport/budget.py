@@ -1,15 +1,33 @@
-"""What fits through a line: quantizers, frames per packet, overhead and latency."""
+"""What fits through a line, in packets or in slots: quantizers, overhead, protection, latency."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from linkcodec.exceptions import ConfigError
 from linkcodec.frame import FRAME_SECONDS, INDEX_BITS, MAX_QUANTIZERS
+from transport.config import LinkConfig, SecurityConfig, WireConfig
 from transport.linerate import Framing, capacity_bps, line_bits, wire_bits
 from transport.packet import MAX_PACKET, frames_that_fit, voice_packet_length
+from transport.sealing import announcement_length, sealed_length
+from transport.security import SecurityMode, Suite
+from transport.slot import SUPERFRAME, protection, slot_shape
+from transport.slot_security import TAG_BITS
 
-__all__ = ["Budget", "BudgetRow", "budget", "check_fits"]
+__all__ = [
+    "Budget",
+    "BudgetRow",
+    "SlotRow",
+    "announcing_bps",
+    "budget",
+    "check_config",
+    "check_fits",
+    "check_slots",
+    "packets_fit",
+    "slot_budget",
+    "slot_tag_bits",
+]
 
 _MOST_FRAMES = 12
 """Frames per packet that a table goes up to: about a second to collect."""
@@ -44,8 +62,16 @@ class Budget:
     rows: tuple[BudgetRow, ...]
 
 
-def _row(rate: int, framing: Framing, quantizers: int, frames: int) -> BudgetRow:
-    length = voice_packet_length(frames, quantizers)
+def _row(
+    rate: int,
+    framing: Framing,
+    quantizers: int,
+    frames: int,
+    parity_books: int = 0,
+    *,
+    tag_bytes: int = 0,
+) -> BudgetRow:
+    length = voice_packet_length(frames, quantizers, parity_books) + tag_bytes
     seconds = frames * FRAME_SECONDS
     wire = wire_bits(length, framing)
     line = line_bits(length, framing)
@@ -61,8 +87,20 @@ def _row(rate: int, framing: Framing, quantizers: int, frames: int) -> BudgetRow
     )
 
 
-def _fits(rate: int, framing: Framing, quantizers: int, frames: int) -> bool:
-    length = voice_packet_length(frames, quantizers)
+def packets_fit(
+    rate: int,
+    framing: Framing,
+    quantizers: int,
+    frames: int,
+    parity_books: int = 0,
+    *,
+    tag_bytes: int = 0,
+) -> bool:
+    """Whether full packets, one after another, fit a line.
+
+    parity_books: covered by redundancy. tag_bytes: that security adds to a packet.
+    """
+    length = voice_packet_length(frames, quantizers, parity_books) + tag_bytes
     # In whole numbers, so that a line filled to the last bit passes: 80 ms is 2/25 s.
     return length <= MAX_PACKET and 25 * line_bits(length, framing) <= 2 * frames * rate
 
@@ -90,7 +128,7 @@ def budget(
     wanted = range(max_quantizers, 0, -1) if quantizers is None else [quantizers]
     rows = []
     for frames in choices:
-        best = next((k for k in wanted if _fits(rate, framing, k, frames)), None)
+        best = next((k for k in wanted if packets_fit(rate, framing, k, frames)), None)
         if best is not None:
             rows.append(_row(rate, framing, best, frames))
     return Budget(
@@ -110,27 +148,193 @@ def _check_counts(quantizers: int | None, frames: int | None) -> None:
 
 
 def check_fits(
-    rate: int, framing: Framing, *, quantizers: int, frames_per_packet: int
+    rate: int,
+    framing: Framing,
+    *,
+    quantizers: int,
+    frames_per_packet: int,
+    parity_books: int = 0,
+    tag_bytes: int = 0,
 ) -> BudgetRow:
-    """The row for these settings.
+    """The row for these settings, see `packets_fit`.
 
     Raises:
         ConfigError: they do not fit the line; the text has the numbers and what comes nearest.
     """
     _check_counts(quantizers, frames_per_packet)
-    if _fits(rate, framing, quantizers, frames_per_packet):
-        return _row(rate, framing, quantizers, frames_per_packet)
-    row = _row(rate, framing, quantizers, frames_per_packet)
-    fewer = budget(rate, framing, frames_per_packet=frames_per_packet).rows
+    row = _row(rate, framing, quantizers, frames_per_packet, parity_books, tag_bytes=tag_bytes)
+    if packets_fit(rate, framing, quantizers, frames_per_packet, parity_books, tag_bytes=tag_bytes):
+        return row
+    fewer = [
+        books
+        for books in range(quantizers - 1, 0, -1)
+        if packets_fit(rate, framing, books, frames_per_packet, parity_books, tag_bytes=tag_bytes)
+    ]
     longer = [
         frames
-        for frames in range(frames_per_packet + 1, frames_that_fit(quantizers) + 1)
-        if _fits(rate, framing, quantizers, frames)
+        for frames in range(frames_per_packet + 1, frames_that_fit(quantizers, parity_books) + 1)
+        if packets_fit(rate, framing, quantizers, frames, parity_books, tag_bytes=tag_bytes)
     ]
-    ways = [f"quantizers = {fewer[0].quantizers}"] if fewer else []
+    ways = [f"quantizers = {fewer[0]}"] if fewer else []
     ways += [f"frames_per_packet = {longer[0]}"] if longer else []
+    ways += ["wire.redundancy = 'none'"] if parity_books else []
+    extra = f" and redundancy of {parity_books}" if parity_books else ""
+    extra += f" and tags of {tag_bytes} more bytes" if tag_bytes else ""
     raise ConfigError(
-        f"quantizers = {quantizers} with frames_per_packet = {frames_per_packet} needs "
+        f"quantizers = {quantizers}{extra} with frames_per_packet = {frames_per_packet} needs "
         f"{row.wire_bps:.0f} bit/s, but {rate} bit/s with framing {framing} carries "
         f"{capacity_bps(rate, framing):g}: use {' or '.join(ways) or 'a faster line'}"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotRow:
+    """Slots with `quantizers` indices in each frame, one after another.
+
+    slot_bytes: of one slot. wire_bps, line_bps, overhead: as in `BudgetRow`. covered: indices,
+    from the first, in which `errors` wrong bits are repaired; both 0 without a code.
+    check_bits: of the check on the first two. side_bps: bits of control words per second while
+    somebody speaks. send_ms: a slot on the line. spread_ms: what interleaving adds.
+    """
+
+    quantizers: int
+    slot_bytes: int
+    wire_bps: float
+    line_bps: float
+    overhead: float
+    covered: int
+    errors: int
+    check_bits: int
+    side_bps: float
+    send_ms: float
+    spread_ms: float
+
+    @property
+    def protected(self) -> str:
+        """The protection in words."""
+        if self.errors:
+            some = f"1-{self.covered}" if self.covered > 1 else "1"
+            return f"{self.errors} wrong bits in books {some} repaired"
+        return f"{self.check_bits}-bit check on books 1-2" if self.check_bits else "none"
+
+
+def slot_budget(
+    rate: int,
+    framing: Framing,
+    *,
+    interleaver_slots: int = 1,
+    max_quantizers: int = MAX_QUANTIZERS,
+    tag_bits: int = 0,
+) -> tuple[SlotRow, ...]:
+    """For each number of quantizers that fits into the slots of a line, the most first.
+
+    tag_bits: of each slot, for security.
+
+    Raises:
+        ConfigError: the line has no slots.
+    """
+    shape = slot_shape(rate, framing)
+    rows = []
+    most = min(shape.most_quantizers, (shape.payload_bits - tag_bits) // INDEX_BITS)
+    for quantizers in range(min(most, max_quantizers), 0, -1):
+        shared = protection(shape.payload_bits, quantizers, tag_bits)
+        line = framing.bit_times * shape.size
+        rows.append(
+            SlotRow(
+                quantizers=quantizers,
+                slot_bytes=shape.size,
+                wire_bps=shape.bits / FRAME_SECONDS,
+                line_bps=line / FRAME_SECONDS,
+                overhead=1 - quantizers * INDEX_BITS / shape.bits,
+                covered=shared.covered,
+                errors=shared.code.errors if shared.code else 0,
+                check_bits=shared.check_bits,
+                side_bps=shape.side_per_superframe / (SUPERFRAME * FRAME_SECONDS),
+                send_ms=1000 * line / rate,
+                spread_ms=1000 * (interleaver_slots - 1) * FRAME_SECONDS,
+            )
+        )
+    return tuple(rows)
+
+
+def check_slots(
+    rate: int, framing: Framing, *, quantizers: int, interleaver_slots: int = 1, tag_bits: int = 0
+) -> SlotRow:
+    """The row for these settings; `tag_bits` of each slot are for security.
+
+    Raises:
+        ConfigError: they do not fit the line; the text has the numbers and what comes nearest.
+    """
+    rows = slot_budget(rate, framing, interleaver_slots=interleaver_slots, tag_bits=tag_bits)
+    for row in rows:
+        if row.quantizers == quantizers:
+            return row
+    best = rows[0]
+    shape = slot_shape(rate, framing)
+    raise ConfigError(
+        f"quantizers = {quantizers} takes {quantizers * INDEX_BITS} bits of a slot, but "
+        f"{rate} bit/s with framing {framing} has slots of {shape.bits} bits, "
+        f"{shape.payload_bits - tag_bits} of them for speech: use quantizers = {best.quantizers}"
+    )
+
+
+def check_config(
+    link: LinkConfig, wire: WireConfig, *, quantizers: int, security: SecurityConfig
+) -> BudgetRow | SlotRow:
+    """The row for the settings of a file, in the mode that it chooses.
+
+    Raises:
+        ConfigError: they do not fit the line.
+    """
+    framing = Framing(link.framing)
+    if wire.mode == "slots":
+        return check_slots(
+            link.rate,
+            framing,
+            quantizers=quantizers,
+            interleaver_slots=wire.interleaver_slots,
+            tag_bits=slot_tag_bits(security),
+        )
+    kept = announcing_bps(security, framing)
+    try:
+        row = check_fits(
+            link.rate - kept,
+            framing,
+            quantizers=quantizers,
+            frames_per_packet=wire.frames_per_packet,
+            parity_books=wire.parity_books,
+            tag_bytes=_tag_bytes(security),
+        )
+    except ConfigError as error:
+        if not kept:
+            raise
+        raise ConfigError(
+            f"{error} ({kept} of {link.rate} bit/s are for security's announcements every "
+            f"{security.announce_seconds:g} s)"
+        ) from None
+    # A packet still goes at the line's own rate.
+    return replace(row, send_ms=row.send_ms * (link.rate - kept) / link.rate)
+
+
+def announcing_bps(security: SecurityConfig, framing: Framing) -> int:
+    """Bits per second of the line that the announcements of sessions take in packet mode."""
+    if security.mode == "off":
+        return 0
+    bits = line_bits(announcement_length(_suite(security)), framing)
+    return math.ceil(bits / security.announce_seconds)
+
+
+def slot_tag_bits(security: SecurityConfig) -> int:
+    """Bits of each slot that security takes."""
+    return 0 if security.mode == "off" else TAG_BITS
+
+
+def _tag_bytes(security: SecurityConfig) -> int:
+    """What security adds to a voice packet: a tag, which in encrypted mode replaces the CRC."""
+    if security.mode == "off":
+        return 0
+    return sealed_length(0, _suite(security))
+
+
+def _suite(security: SecurityConfig) -> Suite:
+    return Suite(mode=SecurityMode(security.mode), tag_bytes=security.tag_bytes)

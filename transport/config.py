@@ -6,16 +6,34 @@ Each class is a section of a configuration file. A value that cannot be used rai
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from linkcodec.exceptions import ConfigError
+from transport.ax25 import Station
+from transport.chat import Script
 from transport.linerate import Framing, capacity_bps
 
-__all__ = ["ChannelConfig", "JitterConfig", "LinkConfig", "WireConfig", "parse_address"]
+__all__ = [
+    "AdaptationConfig",
+    "ChannelConfig",
+    "JitterConfig",
+    "KissConfig",
+    "LinkConfig",
+    "SecurityConfig",
+    "SerialConfig",
+    "StationConfig",
+    "WebRtcConfig",
+    "WireConfig",
+    "parse_address",
+]
 
-LINK_KINDS = ("loopback", "serial", "udp")
+LINK_KINDS = ("kiss", "loopback", "serial", "udp", "webrtc")
+WIRE_MODES = ("packets", "slots")
+REDUNDANCIES = ("none", "copy", "parity")
 LOOPBACK_ADDRESS = "127.0.0.1:47200"
 _MOST_DELAY_MS = 600_000
+_CALL_SIGN = re.compile("[A-Z0-9/-]{0,9}")
 
 
 def _check_range(field: str, value: float, low: float, high: float) -> None:
@@ -45,10 +63,12 @@ def parse_address(text: str, field: str) -> tuple[str, int]:
 class LinkConfig:
     """[link]: the way out of this machine.
 
-    kind: "loopback" (UDP on 127.0.0.1 behind a simulated channel), "udp" or "serial".
+    kind: "loopback" (UDP on 127.0.0.1 behind a simulated channel), "udp", "serial", "kiss"
+    (a radio modem, by `port` or by `peer`) or "webrtc" (a data channel).
     rate: bit/s of the line; with 8n1 framing the baud rate.
     framing: "sync", "8n1", "udp", "kiss" or "webrtc", see `transport.linerate.Framing`.
-    bind, peer: where this end listens and where it sends to, as host:port.
+    bind, peer: where this end listens and where it sends to, as host:port; for kiss `peer` is
+    the modem's TCP server.
     port: serial device. baud: its speed; 0 stands for `rate`.
     """
 
@@ -68,8 +88,11 @@ class LinkConfig:
             parse_address(self.bind, "link.bind")
         if self.peer:
             parse_address(self.peer, "link.peer")
-        if self.kind == "udp" and self.framing != Framing.UDP:
-            raise ConfigError(f"link.framing = '{self.framing}' does not go with kind udp: use udp")
+        if self.kind in tuple(Framing) and self.framing != self.kind:
+            raise ConfigError(
+                f"link.framing = '{self.framing}' does not go with kind {self.kind}: "
+                f"use {self.kind}"
+            )
         if self.kind == "serial":
             self._check_serial()
 
@@ -105,13 +128,221 @@ class LinkConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WireConfig:
-    """[wire]: frames_per_packet is N, the number of 80 ms frames in a full packet."""
+class SerialConfig:
+    """[serial]: a port with more than two wires, and what is behind it.
 
-    frames_per_packet: int
+    character: "8N1", or with parity "8E1", "8O1", or with two stop bits "8N2".
+    flow: "none", or "rtscts" where the modem holds back by CTS.
+    ptt: "none", or the line that keys a radio, "rts" or "dtr". ptt_inverted: it is keyed while
+    the line is low. ptt_lead_ms, ptt_tail_ms: from the key to the first byte, and from the
+    last byte to the key's release.
+    chat, hang_up: dialogues that make and end a call, see `transport.chat`. redial_seconds:
+    wait before the next try.
+    """
+
+    character: str = "8N1"
+    flow: str = "none"
+    ptt: str = "none"
+    ptt_inverted: bool = False
+    ptt_lead_ms: int = 200
+    ptt_tail_ms: int = 50
+    chat: str = ""
+    hang_up: str = ""
+    redial_seconds: float = 10.0
 
     def __post_init__(self) -> None:
+        _check_choice("serial.character", self.character, ("8N1", "8E1", "8O1", "8N2"))
+        _check_choice("serial.flow", self.flow, ("none", "rtscts"))
+        _check_choice("serial.ptt", self.ptt, ("none", "rts", "dtr"))
+        _check_range("serial.ptt_lead_ms", self.ptt_lead_ms, 0, 5000)
+        _check_range("serial.ptt_tail_ms", self.ptt_tail_ms, 0, 5000)
+        _check_range("serial.redial_seconds", self.redial_seconds, 1, 3600)
+        Script.parse(self.chat, "serial.chat")
+        Script.parse(self.hang_up, "serial.hang_up")
+        if self.flow == "rtscts" and self.ptt == "rts":
+            raise ConfigError("serial.ptt = 'rts' does not go with flow rtscts: use dtr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KissConfig:
+    """[kiss]: a radio modem.
+
+    ax25: packets travel in AX.25 frames from station.call_sign to `destination`, an address
+    that all stations of the call share; False sends them bare, for modems that take any bytes.
+    port: of a modem with several radios. tx_delay_ms, tx_tail_ms: how long the radio is
+    keyed before and after the data; -1 leaves the modem's own values.
+    """
+
+    destination: str = "VOICE"
+    ax25: bool = True
+    port: int = 0
+    tx_delay_ms: int = -1
+    tx_tail_ms: int = -1
+
+    def __post_init__(self) -> None:
+        Station.parse(self.destination, "kiss.destination")
+        _check_range("kiss.port", self.port, 0, 15)
+        _check_range("kiss.tx_delay_ms", self.tx_delay_ms, -1, 2550)
+        _check_range("kiss.tx_tail_ms", self.tx_tail_ms, -1, 2550)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebRtcConfig:
+    """[webrtc]: how the two ends of a data channel find each other.
+
+    signalling: "http" (the end with `bind` in [link] answers, the one with `peer` calls), or
+    a folder that both see, or "-" for copy and paste.
+    stun: server that tells this end its public address, such as "stun:stun.example.org:3478";
+    empty within one network.
+    """
+
+    signalling: str = "http"
+    stun: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.signalling:
+            raise ConfigError("webrtc.signalling is empty: use http, a folder, or -")
+        if self.stun and not self.stun.startswith(("stun:", "stuns:")):
+            raise ConfigError(f"webrtc.stun = '{self.stun}' is no server: write stun:HOST:PORT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WireConfig:
+    """[wire]: how frames become bytes.
+
+    mode: "packets" for datagrams and byte pipes, "slots" for byte pipes only.
+    frames_per_packet: N, the number of 80 ms frames in a full packet.
+    redundancy: of packets; "copy" sends the first books of each packet again
+    `redundancy_distance` packets later, "parity" combines those of the packets 1 and 3 before.
+    redundant_books: number of first books that redundancy covers.
+    interleaver_slots: slots over which the bits of each frame are spread; more survive longer
+    bursts of errors and cost 80 ms each beyond the first.
+    """
+
+    frames_per_packet: int
+    mode: str = "packets"
+    redundancy: str = "none"
+    redundant_books: int = 2
+    redundancy_distance: int = 2
+    interleaver_slots: int = 1
+
+    def __post_init__(self) -> None:
+        _check_choice("wire.mode", self.mode, WIRE_MODES)
+        _check_choice("wire.redundancy", self.redundancy, REDUNDANCIES)
         _check_range("wire.frames_per_packet", self.frames_per_packet, 1, 100)
+        _check_range("wire.redundant_books", self.redundant_books, 1, 4)
+        _check_range("wire.redundancy_distance", self.redundancy_distance, 1, 3)
+        _check_range("wire.interleaver_slots", self.interleaver_slots, 1, 8)
+        if self.redundancy != "none" and self.frames_per_packet > 85:
+            raise ConfigError(
+                f"wire.frames_per_packet = {self.frames_per_packet} is too much for redundancy: "
+                "use 1 to 85, or redundancy = 'none'"
+            )
+
+    @property
+    def distances(self) -> tuple[int, ...]:
+        """How many packets later redundancy comes; empty without any."""
+        if self.redundancy == "none":
+            return ()
+        return (1, 3) if self.redundancy == "parity" else (self.redundancy_distance,)
+
+    @property
+    def repair_ms(self) -> float:
+        """Milliseconds after a packet at which the last of its redundancy comes."""
+        return 80.0 * self.frames_per_packet * max(self.distances, default=0)
+
+    @property
+    def parity_books(self) -> int:
+        """Books that redundancy covers, 0 without any."""
+        return 0 if self.redundancy == "none" else self.redundant_books
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationConfig:
+    """[adaptation]: how the sender follows what the receiver reports.
+
+    enabled: without it, or without reports, the settings of the file stay.
+    floor, ceiling: least and most codebooks per frame; a ceiling of 0 stands for
+    codec.quantizers. report_seconds: time between the reports that this end sends.
+    patience_seconds: how long a better link must last before it is used.
+    half_duplex: reports wait for the next talk spurt of this end.
+    """
+
+    enabled: bool = False
+    floor: int = 3
+    ceiling: int = 0
+    report_seconds: float = 5.0
+    patience_seconds: float = 20.0
+    half_duplex: bool = False
+
+    def __post_init__(self) -> None:
+        _check_range("adaptation.floor", self.floor, 1, 16)
+        _check_range("adaptation.ceiling", self.ceiling, 0, 16)
+        _check_range("adaptation.report_seconds", self.report_seconds, 1, 60)
+        _check_range("adaptation.patience_seconds", self.patience_seconds, 1, 600)
+        if self.ceiling and self.floor > self.ceiling:
+            raise ConfigError(
+                f"adaptation.floor = {self.floor} is above ceiling = {self.ceiling}: "
+                "lower floor or raise ceiling"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StationConfig:
+    """[station]: who sends.
+
+    call_sign: sent at the start and the end of a call and every `identify_seconds`; empty for
+    none. talker: number of the talker, 1 to 255; 0 tells none. text_copies: how often a text
+    is sent, since nobody says whether it has come.
+    """
+
+    call_sign: str = ""
+    identify_seconds: float = 540.0
+    talker: int = 0
+    text_copies: int = 2
+
+    def __post_init__(self) -> None:
+        if not _CALL_SIGN.fullmatch(self.call_sign):
+            raise ConfigError(
+                f"station.call_sign = '{self.call_sign}' is not possible: use up to 9 capital "
+                "letters, digits, '/' and '-'"
+            )
+        _check_range("station.identify_seconds", self.identify_seconds, 10, 600)
+        _check_range("station.talker", self.talker, 0, 255)
+        _check_range("station.text_copies", self.text_copies, 1, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecurityConfig:
+    """[security]: who may listen and speak; see docs/security.md. Both ends set the same.
+
+    mode: "off", "authenticated" (in the clear, signed) or "encrypted".
+    key_file: file that `linkcodec key new` made; empty for the environment's LINKCODEC_KEY.
+    tag_bytes: of the tag of each packet, an even number from 4 to 16.
+    station: number of this end, 0 to 255; no two that send may have the same.
+    announce_seconds: how often its session is told to those who join.
+    rekey_minutes: how long a session's keys are used.
+    state_dir: folder that keeps all sessions seen; empty for the user's own.
+    """
+
+    mode: str = "off"
+    key_file: str = ""
+    tag_bytes: int = 4
+    station: int = 0
+    announce_seconds: float = 5.0
+    rekey_minutes: float = 60.0
+    state_dir: str = ""
+
+    def __post_init__(self) -> None:
+        _check_choice("security.mode", self.mode, ("off", "authenticated", "encrypted"))
+        _check_range("security.station", self.station, 0, 255)
+        _check_range("security.announce_seconds", self.announce_seconds, 0.5, 60)
+        _check_range("security.rekey_minutes", self.rekey_minutes, 1, 1440)
+        if self.tag_bytes not in range(4, 17, 2):
+            raise ConfigError(
+                f"security.tag_bytes = {self.tag_bytes} is not possible: "
+                "use 4, 6, 8, 10, 12, 14 or 16"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

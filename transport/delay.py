@@ -5,13 +5,35 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
+from linkcodec.frame import FRAME_SECONDS
 from transport.config import JitterConfig
+from transport.drift import DriftEstimator
 
 __all__ = ["DelayEstimator"]
 
-_MOST_PACKETS = 250
-_LEAST_PACKETS = 10
+_MOST_PACKETS: Final = 400
+_LEAST_PACKETS: Final = 10
+
+_MARGIN: Final = 0.03
+"""Seconds beyond the quantile that are spent where late packets need no more than that."""
+
+_SPARE: Final = 0.01
+"""Seconds beyond the latest packet, for clocks that drift."""
+
+_PEAK: Final = 0.2
+"""A packet this much later than the target was held up: what is let go with it is one event."""
+
+_BURST_PACE: Final = 0.5
+"""Packets that come twice as fast as they were spoken had been held up together."""
+
+_LEVEL_SECONDS: Final = 0.5
+
+_SHIFT: Final = 0.06
+_SHIFT_UP_SECONDS: Final = 0.7
+_SHIFT_DOWN_SECONDS: Final = 0.25
+_SHIFT_PACKETS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +41,12 @@ class _Arrival:
     time: float
     frames: int
     offset: float
+    counted: bool
+
+    @property
+    def spoken(self) -> float:
+        """Media time of the packet's first frame."""
+        return self.time - self.offset
 
 
 class DelayEstimator:
@@ -26,40 +54,133 @@ class DelayEstimator:
 
     An offset is (arrival - media time of the packet's first frame), so it holds the unknown
     clock difference, the time to collect and send a packet, and the path's delay. A frame
-    played at `base + target` after its media time is there for the quantile of recent packets.
-    Only packets of the full length count: short ones at the end of a spurt come earlier.
-    Arrivals are forgotten after `history_seconds`, but the last ten never.
+    played at `base + target` after its media time is there for the quantile of recent packets,
+    and 30 ms longer where that catches the rest. Only packets of the full length count: short
+    ones at the end of a spurt come earlier. Arrivals are forgotten after `history_seconds`, but
+    the last ten never. Three things are kept apart from the quantile (as the peak detector of
+    WebRTC's NetEq does):
+
+    - a stall: packets that were held up and came together count as the first of them;
+    - a shift: where all packets of about a second are later, or earlier, than all before them,
+      the path is another one and what came before is forgotten;
+    - the drift of the clocks, which is taken off the offsets.
 
     base: smallest recent offset in seconds, None before the first packet.
     target: delay beyond `base` in seconds, between floor and ceiling of the settings.
-    full_frames: frames in a full packet.
+    level: delay beyond `base` of the fastest packet of the last half second.
+    full_frames: frames in a full packet. shifts: times that the path became another one.
+    hold: seconds by which repairs come after the packets that they repair, set by the owner.
     """
 
     def __init__(self, config: JitterConfig) -> None:
         self.base: float | None = None
-        self.target = config.floor_ms / 1000
         self.full_frames = 0
+        self.level = 0.0
+        self.shifts = 0
+        self.hold = 0.0
+        self.drift = DriftEstimator()
+        self._arrivals: deque[_Arrival] = deque(maxlen=_MOST_PACKETS)
+        self._wanted = 0.0
+        self._since = -math.inf
+        self.configure(config)
+
+    def configure(self, config: JitterConfig) -> None:
+        """Use other settings from now on."""
         self._config = config
         self._floor = config.floor_ms / 1000
         self._ceiling = config.ceiling_ms / 1000
-        self._arrivals: deque[_Arrival] = deque(maxlen=_MOST_PACKETS)
+
+    @property
+    def target(self) -> float:
+        """Delay beyond `base` in seconds that suits the recent packets."""
+        return min(max(self._wanted, self._floor) + self.hold, self._ceiling)
+
+    @property
+    def present(self) -> float:
+        """Delay that suits this moment: after a packet later than the target, at least that of
+        the fastest of those that came with it."""
+        return max(self.target, self.level)
 
     def reset(self) -> None:
         """Forget all arrivals."""
         self._arrivals.clear()
+        self.drift.reset()
+        self._since = -math.inf
         self.base = None
-        self.target = self._floor
+        self.level = self._wanted = 0.0
 
     def add(self, *, offset: float, frames: int, now: float) -> None:
         """Take the arrival of a packet of `frames` frames."""
-        self._arrivals.append(_Arrival(now, frames, offset))
+        if now - offset < self._since:
+            return  # It took the path that is no more.
+        held_up = self._held_up(offset, frames, now)
+        self._arrivals.append(_Arrival(now, frames, offset, not held_up))
         oldest = now - self._config.history_seconds
         while len(self._arrivals) > _LEAST_PACKETS and self._arrivals[0].time < oldest:
             self._arrivals.popleft()
-        self.full_frames = max(one.frames for one in self._arrivals)
-        offsets = [one.offset for one in self._arrivals if one.frames == self.full_frames]
+        full = max(one.frames for one in self._arrivals)
+        if full != self.full_frames:
+            self.full_frames = full
+            self.drift.reset()
+        if frames == full:
+            self.drift.add(offset, now)
+            if self._path_shifted(now):
+                self.shifts += 1
+                self.drift.reset()
+        self._measure(now)
+
+    def _held_up(self, offset: float, frames: int, now: float) -> bool:
+        """Whether this packet came out of a stall together with the one before it."""
+        if not self._arrivals or self.base is None:
+            return False
+        before = self._arrivals[-1]
+        return (
+            before.offset - self.base > self.target + _PEAK
+            and now - before.time < _BURST_PACE * frames * FRAME_SECONDS
+            and offset < before.offset
+        )
+
+    def _path_shifted(self, now: float) -> bool:
+        """Forget what came before a shift of all delays; whether there was one."""
+        full = [one for one in self._arrivals if one.frames == self.full_frames]
+        slack = _SHIFT + abs(self.drift.rate) * (now - full[0].time)
+        # Where the path gets shorter, new packets overtake old ones for a while.
+        full.sort(key=lambda one: one.spoken)
+        for seconds, direction in ((_SHIFT_DOWN_SECONDS, -1), (_SHIFT_UP_SECONDS, 1)):
+            split = len(full) - _SHIFT_PACKETS
+            # In a stall much speech comes at once, and in a pause none comes for long.
+            while split > 0 and seconds > min(
+                full[-1].spoken - full[split].spoken, now - full[split].time
+            ):
+                split -= 1
+            earlier = sorted(direction * one.offset for one in full[: max(split, 0)] if one.counted)
+            # Neither a single packet of another speed nor a history of one or two is a proof.
+            if len(earlier) < _SHIFT_PACKETS:
+                continue
+            share = self._config.quantile if direction > 0 else 1.0
+            most = earlier[math.ceil(share * len(earlier)) - 1]
+            if min(direction * one.offset for one in full[split:]) > most + slack:
+                self._arrivals = deque(full[split:], maxlen=_MOST_PACKETS)
+                self._since = full[split].spoken
+                return True
+        return False
+
+    def _measure(self, now: float) -> None:
+        rate = self.drift.rate
+        full = [one for one in self._arrivals if one.frames == self.full_frames]
+        offsets = [one.offset + rate * (now - one.time) for one in full]
         self.base = min(offsets)
+        recent = [
+            offset
+            for one, offset in zip(full, offsets, strict=True)
+            if one.time >= now - _LEVEL_SECONDS
+        ]
+        self.level = min(recent, default=self.base) - self.base
         # Packets that no permitted delay would have caught say nothing about the best one.
-        delays = sorted(one - self.base for one in offsets if one - self.base <= self._ceiling)
-        wanted = delays[math.ceil(self._config.quantile * len(delays)) - 1]
-        self.target = min(max(wanted, self._floor), self._ceiling)
+        delays = sorted(
+            offset - self.base
+            for one, offset in zip(full, offsets, strict=True)
+            if one.counted and offset - self.base <= self._ceiling
+        )
+        quantile = delays[math.ceil(self._config.quantile * len(delays)) - 1] if delays else 0.0
+        self._wanted = min(quantile + _MARGIN, delays[-1] + _SPARE) if delays else 0.0

@@ -16,12 +16,20 @@ from transport.config import JitterConfig
 from transport.delay import DelayEstimator
 from transport.packet import TICKS, ByePacket, Packet, SilencePacket, VoicePacket
 from transport.statistics import DelayMeter, ReceiverStatistics
+from transport.steering import Steering, Stretch
 
 __all__ = ["JitterBuffer"]
 
 _EPSILON: Final = 1e-6
+_START_SLACK: Final = 0.002
+"""Where silence can be cut to any length, a spurt begins this near to the time it is due."""
+
 _TOLERANCE: Final = 0.02
 """Seconds that a spurt may run below the target without being delayed for it."""
+
+_CATCH_UP: Final = 0.6
+"""Seconds of delay beyond the target that are given back by playing faster; speech that is
+older than that is thrown away."""
 
 _MOST_LOSSES: Final = 5
 """Losses in a row after which silence is given: nobody can invent more speech."""
@@ -34,6 +42,7 @@ _SLOW_SECONDS: Final = 1.0
 
 _EARLY_SLACK: Final = 2.0
 _PACKETISATION_SLACK: Final = 2.0
+_BURST_PACE: Final = 0.2
 _SHRINK_AFTER: Final = 10.0
 """Seconds of steady excess delay after which a spurt that never ends loses one frame."""
 
@@ -83,24 +92,37 @@ class JitterBuffer:
         start of a talk spurt they may jump: forward, where silence was shortened; back over
         silence given before, where it was lengthened.
     ended: True once everything up to a BYE has been given out.
+    stretch: wish to play the item given last longer or shorter than 80 ms; 0 without `scaling`.
     buffer_delay: time from a packet's arrival to hearing its first frame.
+    waited: the same of the item given last, in seconds; 0 for what was no frame.
+
+    Args:
+        scaling: the owner can play an item in more or less than 80 ms, and asks for the next
+            one when it is due. Otherwise the delay of a spurt changes by whole frames.
     """
 
     def __init__(
-        self, config: JitterConfig, *, statistics: ReceiverStatistics | None = None
+        self,
+        config: JitterConfig,
+        *,
+        statistics: ReceiverStatistics | None = None,
+        scaling: bool = False,
     ) -> None:
         self.statistics = statistics if statistics is not None else ReceiverStatistics()
         self.buffer_delay = DelayMeter()
+        self.waited = 0.0
         self.last_tick: int | None = None
         self.ended = False
-        self._ceiling = config.ceiling_ms / 1000
-        self._capacity = int((self._ceiling + _EARLY_SLACK) / FRAME_SECONDS)
+        self.stretch = Stretch()
+        self._scaling = scaling
+        self._steering = Steering()
         self._delays = DelayEstimator(config)
+        self.configure(config)
         self._frames: dict[int, _Slot] = {}
         self._starts: set[int] = set()
         self._ends: set[int] = set()  # first ticks after known ends of spurts
         self._fates: dict[int, _Fate] = {}
-        self._level = Silence().level_dbfs
+        self._background = Silence()
         self._wire_shift = 0  # wire tick = tick + this, modulo TICKS
         self._reference: tuple[int, float] | None = None  # a tick and when it was current
         self._heard: float | None = None
@@ -115,8 +137,14 @@ class JitterBuffer:
         self._settled = _LONG_AGO  # frames below this tick are never given out any more
         self._newest = _LONG_AGO  # newest tick received as a frame
         self._misses = 0
-        self._latest_offset = _LONG_AGO * 1.0  # of packets that came too late in this spurt
+        self._held_from: int | None = None  # first tick of a run of losses that may yet come
         self._excess_since: float | None = None
+
+    def configure(self, config: JitterConfig) -> None:
+        """Use other settings from now on."""
+        self._ceiling = config.ceiling_ms / 1000
+        self._capacity = int((self._ceiling + _EARLY_SLACK) / FRAME_SECONDS)
+        self._delays.configure(config)
 
     @property
     def end_tick(self) -> int | None:
@@ -133,10 +161,23 @@ class JitterBuffer:
         """Present target delay beyond the fastest recent packet, in seconds."""
         return self._delays.target
 
+    @property
+    def drift_ppm(self) -> float:
+        """How much faster the sender's clock runs than the receiver's, in parts per million."""
+        return -1e6 * self._delays.drift.rate
+
+    @property
+    def corrections(self) -> int:
+        """Times that the pace of running speech was changed."""
+        return self._steering.corrections
+
     # Arrival
 
     def insert(self, packet: Packet, now: float) -> None:
         """Take a valid packet that arrived at `now` (seconds)."""
+        if isinstance(packet, VoicePacket) and packet.repair:
+            self._insert_repair(packet, now)
+            return
         self.statistics.packets_received += 1
         length = len(packet.frames) if isinstance(packet, VoicePacket) else 0
         if self._reference is None:
@@ -152,11 +193,28 @@ class JitterBuffer:
         self._heard = now
         match packet:
             case VoicePacket():
+                self.statistics.voice_packets += 1
                 self._insert_voice(packet, tick, now, plausible=plausible, dead=dead)
             case SilencePacket():
                 self._insert_silence(packet, tick, now, plausible=plausible)
             case ByePacket():
                 self._insert_bye(tick, now, plausible=plausible)
+
+    def _insert_repair(self, packet: VoicePacket, now: float) -> None:
+        """Frames found by redundancy: welcome if they are in time, and no measure of the path."""
+        if self._reference is None:
+            return
+        tick = self._unwrap(packet.tick, self._expected(now) - len(packet.frames))
+        if tick > self._newest + self._capacity:
+            return
+        fresh, _ = self._store(packet, tick, now)
+        if fresh:
+            self._newest = max(self._newest, tick + len(packet.frames) - 1)
+            self.ended = False
+
+    def hold(self, seconds: float) -> None:
+        """Add so much delay, in which repairs may come."""
+        self._delays.hold = seconds
 
     def _expected(self, now: float) -> float:
         """Tick whose frame would just be complete at the sender, as far as packets tell."""
@@ -171,7 +229,7 @@ class JitterBuffer:
     def _insert_silence(
         self, packet: SilencePacket, tick: int, now: float, *, plausible: bool
     ) -> None:
-        self._level = packet.level_dbfs
+        self._background = Silence(packet.level_dbfs, packet.colour)
         if plausible:
             self._drop_misfit()
             self._reference = (tick, now)
@@ -254,7 +312,9 @@ class JitterBuffer:
         if copied and two.arrived - self._reference[1] < _SLOW_SECONDS:
             return False
         advance = (two.tick - one.tick) * FRAME_SECONDS
-        return advance > 0 and abs(advance - (two.arrived - one.arrived)) <= self._ceiling + 1
+        elapsed = two.arrived - one.arrived
+        # What comes much faster than it was spoken is what a link had stored.
+        return elapsed > _BURST_PACE * advance > 0 and abs(advance - elapsed) <= self._ceiling + 1
 
     def _drop_misfit(self) -> None:
         """The packets before and after it agree: a stray packet was just that."""
@@ -301,9 +361,8 @@ class JitterBuffer:
         offset = now - tick * FRAME_SECONDS
         self._reference = (stop, now)
         self._delays.add(offset=offset, frames=len(packet.frames), now=now)
+        self._go_back(tick, stop)
         fresh, late = self._store(packet, tick, now)
-        if late:
-            self._latest_offset = max(self._latest_offset, offset)
         if fresh:
             if packet.start:
                 self._mark(self._starts, tick)
@@ -317,8 +376,23 @@ class JitterBuffer:
         self._newest = max(self._newest, stop - 1)
         if packet.end:
             self._end_at(stop)
+        while min(self._frames, default=tick) < stop - self._capacity - len(packet.frames):
+            self._skip_oldest()
         while len(self._frames) > self._capacity:
             self._skip_oldest()
+
+    def _go_back(self, tick: int, stop: int) -> None:
+        """Frames that were waited for have come, and nothing newer was played: play them."""
+        if self._held_from is None:
+            return
+        first = max(tick, self._held_from)
+        if first < min(stop, self._settled):
+            self._count_inserted_instead(range(first, self._settled))
+            self._settled = first
+            if self._speaking:
+                self._cursor = first
+        if stop > self._settled:
+            self._held_from = None
 
     def _store(self, packet: VoicePacket, tick: int, now: float) -> tuple[int, int]:
         """Buffer the frames that can still be played; gives their number and that of late ones."""
@@ -326,6 +400,8 @@ class JitterBuffer:
         for t, frame in enumerate(packet.frames, start=tick):
             if t in self._frames:
                 self.statistics.frames_duplicate += 1
+                if len(frame.indices) > len(self._frames[t].frame.indices):
+                    self._frames[t] = _Slot(frame, now, t == tick)
             elif t < self._settled:
                 late += self._count_late(t)
             else:
@@ -399,6 +475,8 @@ class JitterBuffer:
 
     def next(self, now: float) -> PlayoutItem:
         """The item to play now; to be called once per 80 ms of playout."""
+        self.stretch = Stretch()
+        self.waited = 0.0
         item = self._give(now)
         self.ended = (
             self._bye is not None
@@ -411,15 +489,19 @@ class JitterBuffer:
     def _due(self, tick: int) -> float:
         """When a spurt that begins with `tick` is to begin, if the target allows."""
         base = self._delays.base
-        return _LONG_AGO if base is None else base + self._delays.target + tick * FRAME_SECONDS
+        return _LONG_AGO if base is None else base + self._delays.present + tick * FRAME_SECONDS
 
     def _give(self, now: float) -> PlayoutItem:
         if self._reference is None:
             self.statistics.frames_silent += 1
-            return Silence(self._level)
+            return self._background
         if not self._speaking:
             first = min(self._frames, default=None)
-            if first is None or now + _EPSILON < self._start_time(first):
+            slack = _START_SLACK if self._scaling else _EPSILON
+            wait = None if first is None else self._start_time(first) - now
+            if first is None or wait is None or wait > slack:
+                if self._scaling and wait is not None and wait < FRAME_SECONDS:
+                    self.stretch = Stretch(wait - FRAME_SECONDS)
                 return self._give_silence(first)
             self._begin(first)
         self._shed(now)
@@ -438,17 +520,23 @@ class JitterBuffer:
         self._speaking, self._broken_off = True, False
         self._cursor = self._settled = first
         self._misses = 0
-        self._latest_offset = _LONG_AGO * 1.0
+        self._held_from = None
+        self._steering.reset()
         self._excess_since = None
 
     def _shed(self, now: float) -> None:
         """Throw frames away where the delay is above the ceiling, or above the target for long."""
-        assert self._delays.base is not None
+        if self._delays.base is None:
+            return  # frames of repairs alone: nothing is known of the path yet
         excess = now - self._due(self._cursor)
-        above_ceiling = self._delays.target - self._ceiling - FRAME_SECONDS
-        while excess + above_ceiling > _EPSILON and len(self._frames) > 1:
+        most = self._ceiling + FRAME_SECONDS - self._delays.target
+        if self._scaling:
+            most = min(most, _CATCH_UP)
+        while excess > most + _EPSILON and len(self._frames) > 1:
             self._skip_oldest()
             excess = now - self._due(self._cursor)
+        if self._scaling:
+            return
         if excess <= _SHRINK_EXCESS:
             self._excess_since = None
         elif self._excess_since is None:
@@ -461,8 +549,13 @@ class JitterBuffer:
         self.statistics.frames_played += 1
         self._set_fate(self._cursor, _Fate.PLAYED)
         self._misses = 0
+        self._held_from = None
+        if self._scaling:
+            excess = now - self._due(self._cursor)
+            self.stretch = self._steering.wish(excess, drift=self._delays.drift.rate)
+        self.waited = now - slot.arrived
         if slot.first:
-            self.buffer_delay.add(now - slot.arrived)
+            self.buffer_delay.add(self.waited)
         if self._resync_from is not None:
             self.statistics.resync_ms.append(1000 * (now - self._resync_from))
             self._resync_from = None
@@ -480,25 +573,24 @@ class JitterBuffer:
             return self._give_silence(min(self._frames, default=None))
         self._misses += 1
         self.statistics.frames_concealed += 1
-        if not more and now + _EPSILON < self._wait_until():
+        if not more and now + _TOLERANCE < self._due(self._cursor):
             self.statistics.frames_inserted += 1
             self.last_tick = None
-        else:
-            self.statistics.frames_lost += 1
-            self._set_fate(self._cursor, _Fate.LOST)
-            self._advance()
+            return LOST
+        self.statistics.frames_lost += 1
+        self._set_fate(self._cursor, _Fate.LOST)
+        if more:
+            self._held_from = None
+        elif self._held_from is None:
+            # Nothing newer has come either: if it still does, nothing was lost (`_go_back`).
+            self._held_from = self._cursor
+        self._advance()
         return LOST
 
     def _more_of_spurt(self) -> bool:
         """Whether a newer frame is buffered that seems to belong to the spurt being played."""
         following = min(self._frames, default=None)
         return following is not None and following not in self._starts
-
-    def _wait_until(self) -> float:
-        """Until when the frame at the cursor may still come, for the target or a late packet."""
-        assert self._delays.base is not None
-        wanted = max(self._delays.base + self._delays.target - _TOLERANCE, self._latest_offset)
-        return min(wanted, self._delays.base + self._ceiling) + self._cursor * FRAME_SECONDS
 
     def _break_off(self) -> None:
         """Fall silent without knowing whether the spurt goes on."""
@@ -516,7 +608,7 @@ class JitterBuffer:
         else:
             self.last_tick = self._cursor
             self._cursor += 1
-        return Silence(self._level)
+        return self._background
 
     def _advance(self) -> None:
         self.last_tick = self._cursor

@@ -8,15 +8,29 @@ from dataclasses import dataclass
 from transport.linerate import Framing, line_bits, wire_bits
 from transport.statistics import DelayMeter, RateMeter
 
-__all__ = ["Pacer"]
+__all__ = ["Pacer", "Parcel"]
 
 _EPSILON = 1e-9
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parcel:
+    """A packet (before COBS) on its way to the line.
+
+    ticks: unwrapped media ticks of the frames that it carries first; payload_bits: bits of
+    their codebook indices. keep_alive: it says again that the talker is quiet.
+    """
+
+    data: bytes
+    voice: bool = True
+    ticks: range = range(0)
+    payload_bits: int = 0
+    keep_alive: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    data: bytes
-    voice: bool
+    parcel: Parcel
     offered: float
 
 
@@ -48,31 +62,32 @@ class Pacer:
         self._queue: deque[_Waiting] = deque()
         self._free_at = float("-inf")
 
-    def offer(self, data: bytes, now: float, *, voice: bool = True) -> list[bytes]:
-        """Queue a packet (before COBS); gives the packets dropped for it, at most one."""
-        self._queue.append(_Waiting(data, voice, now))
-        alike = [one for one in self._queue if one.voice == voice]
+    def offer(self, parcel: Parcel, now: float) -> list[Parcel]:
+        """Queue a packet; gives the packets dropped for it, at most one."""
+        self._queue.append(_Waiting(parcel, now))
+        alike = [one for one in self._queue if one.parcel.voice == parcel.voice]
         if len(alike) <= self._limit:
             return []
         self._queue.remove(alike[0])
         self.packets_dropped += 1
-        return [alike[0].data]
+        return [alike[0].parcel]
 
-    def poll(self, now: float) -> list[bytes]:
-        """Packets (before COBS) whose transmission starts now."""
+    def poll(self, now: float) -> list[Parcel]:
+        """Packets whose transmission starts now."""
         due = []
         while self._queue and self._free_at <= now + _EPSILON:
-            packet = self._queue.popleft()
-            start = max(self._free_at, packet.offered, now - self._slack)
-            bits = line_bits(len(packet.data), self._framing)
+            waiting = self._queue.popleft()
+            length = len(waiting.parcel.data)
+            start = max(self._free_at, waiting.offered, now - self._slack)
+            bits = line_bits(length, self._framing)
             end = start + bits / self._rate
             self.line.add(start=start, end=end, bits=bits)
-            self.wire.add(start=start, end=end, bits=wire_bits(len(packet.data), self._framing))
-            self.queue_delay.add(start - packet.offered)
+            self.wire.add(start=start, end=end, bits=wire_bits(length, self._framing))
+            self.queue_delay.add(start - waiting.offered)
             self.send_time.add(end - start)
             self.packets_sent += 1
             self._free_at = end
-            due.append(packet.data)
+            due.append(waiting.parcel)
         return due
 
     def next_time(self) -> float | None:
@@ -84,7 +99,7 @@ class Pacer:
     @property
     def idle_at(self) -> float:
         """When the line falls idle if nothing more is offered, -inf if nothing was ever sent."""
-        waiting = sum(line_bits(len(one.data), self._framing) for one in self._queue)
+        waiting = sum(line_bits(len(one.parcel.data), self._framing) for one in self._queue)
         return self._free_at + waiting / self._rate
 
     def __len__(self) -> int:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-__all__ = ["DelayMeter", "RateMeter", "ReceiverStatistics", "SenderStatistics"]
+from linkcodec.frame import FRAME_SECONDS, Frame, Lost, PlayoutItem
+
+__all__ = [
+    "DelayMeter",
+    "PlayoutStatistics",
+    "RateMeter",
+    "ReceiverStatistics",
+    "SenderStatistics",
+]
 
 
 @dataclass(kw_only=True)
@@ -47,6 +55,8 @@ class ReceiverStatistics:
 
     packets_received: int = 0
     """Valid packets of any type."""
+    voice_packets: int = 0
+    """Of these, the ones with speech."""
     packets_damaged: int = 0
     """Bytes from the link that were no valid packet."""
     packets_duplicate: int = 0
@@ -55,6 +65,8 @@ class ReceiverStatistics:
     """Voice packets of which no frame came in time and one or more was late."""
     frames_received: int = 0
     """Distinct frames in valid packets."""
+    frames_repaired: int = 0
+    """Frames that redundancy found after their own packet or slot was lost."""
     frames_lost: int = 0
     """Frames inside known talk spurts that never came."""
     frames_late: int = 0
@@ -76,6 +88,89 @@ class ReceiverStatistics:
     """Times that speech resumed after a jump of the sender's ticks or a dead link."""
     resync_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
     """For each resync, the time from the first packet to hearing it."""
+
+
+@dataclass(kw_only=True)
+class PlayoutStatistics:
+    """What was heard, in samples of the codec's rate: the counters of inbound audio in W3C
+    "Identifiers for WebRTC's Statistics API" (`webrtc`), all cumulative."""
+
+    total_samples: int = 0
+    """Samples for the ear, concealment and comfort noise included."""
+    concealed_samples: int = 0
+    """Samples of the decoder's guesses at speech that did not come in time."""
+    concealment_events: int = 0
+    """Runs of such samples."""
+    inserted_samples: int = 0
+    """Samples by which playing slower lengthened the sound."""
+    removed_samples: int = 0
+    """Samples by which playing faster shortened the sound."""
+    emitted_samples: int = 0
+    """Samples of frames that came out of the jitter buffer."""
+    delay: float = 0.0
+    """Seconds that these were in the jitter buffer, summed over the samples."""
+    target_delay: float = 0.0
+    """The jitter buffer's target in seconds, summed over the same samples."""
+    energy: float = 0.0
+    """Sum over the samples of their squares (full scale 1), over the sample rate."""
+    _concealing: bool = False
+
+    def add(
+        self,
+        item: PlayoutItem,
+        *,
+        decoded: int,
+        played: int,
+        energy: float,
+        waited: float = 0.0,
+        target: float = 0.0,
+    ) -> None:
+        """Take one item that was played.
+
+        Args:
+            decoded, played: its samples before and after time scaling. energy: see above.
+            waited, target: seconds in the jitter buffer, and what that aimed at.
+        """
+        self.total_samples += played
+        self.energy += energy
+        self.inserted_samples += max(played - decoded, 0)
+        self.removed_samples += max(decoded - played, 0)
+        concealing = isinstance(item, Lost)
+        if concealing:
+            self.concealed_samples += played
+            self.concealment_events += not self._concealing
+        self._concealing = concealing
+        if isinstance(item, Frame):
+            self.emitted_samples += decoded
+            self.delay += waited * decoded
+            self.target_delay += target * decoded
+
+    def webrtc(self, counted: ReceiverStatistics, *, sample_rate: int) -> dict[str, float]:
+        """The counters by their W3C names.
+
+        Losses are known by the frame, not by the packet: `packetsLost` is the frames lost over
+        the mean number of frames in the voice packets that came. A loss that goes on becomes
+        silence: `silentConcealedSamples`.
+        """
+        silent = counted.frames_muted * round(sample_rate * FRAME_SECONDS)
+        packets = max(counted.voice_packets, 1)
+        frames = max(counted.frames_received + counted.frames_duplicate, 1)
+        return {
+            "packetsReceived": counted.packets_received,
+            "packetsLost": round(counted.frames_lost * packets / frames),
+            "packetsDiscarded": counted.packets_late + counted.packets_duplicate,
+            "totalSamplesReceived": self.total_samples,
+            "totalSamplesDuration": round(self.total_samples / sample_rate, 3),
+            "totalAudioEnergy": round(self.energy, 6),
+            "concealedSamples": self.concealed_samples + silent,
+            "silentConcealedSamples": silent,
+            "concealmentEvents": self.concealment_events,
+            "insertedSamplesForDeceleration": self.inserted_samples,
+            "removedSamplesForAcceleration": self.removed_samples,
+            "jitterBufferDelay": round(self.delay, 3),
+            "jitterBufferTargetDelay": round(self.target_delay, 3),
+            "jitterBufferEmittedCount": self.emitted_samples,
+        }
 
 
 @dataclass(kw_only=True)

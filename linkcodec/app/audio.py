@@ -11,8 +11,8 @@ import struct
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from linkcodec.app.command import AUDIO_SUFFIXES, check_output_path
 from linkcodec.app.config import MICROPHONE, SPEAKER, AudioConfig
 from linkcodec.audiofile import AudioWriter, Resampler, stream_audio
 from linkcodec.codec import CodecInfo, Pcm
-from linkcodec.exceptions import AudioFileError
+from linkcodec.exceptions import AudioFileError, DeviceError
 
 __all__ = [
     "AudioSink",
@@ -43,15 +43,25 @@ _STALLED: Final = 0.5
 
 _PIECE_SECONDS: Final = 0.01
 
+_REOPEN_SECONDS: Final = 1.0
+
+_DEAD_SECONDS: Final = 0.5
+"""A device that gives nothing for so long is gone, even if it does not say so."""
+
 _MOST_FORMAT_BYTES: Final = 1024
 _MOST_SKIPPED_BYTES: Final = 1 << 20
 
 
 class AudioSource(ABC):
-    """Speech on its way in. name: for people. ended: True once nothing more will come."""
+    """Speech on its way in.
+
+    name: for people. ended: True once nothing more will come. trouble: in words, why there is
+    only silence for now; empty if all is well.
+    """
 
     name: str
     ended: bool = False
+    trouble: str = ""
 
     @abstractmethod
     def read(self, timeout: float) -> Pcm:
@@ -67,9 +77,13 @@ class AudioSource(ABC):
 
 
 class AudioSink(ABC):
-    """Speech on its way out. name: for people."""
+    """Speech on its way out.
+
+    name: for people. trouble: in words, why it is not heard for now; empty if all is well.
+    """
 
     name: str
+    trouble: str = ""
 
     @abstractmethod
     def write(self, pcm: Pcm) -> None:
@@ -277,40 +291,135 @@ class StandardInput(AudioSource):
         self._closed = True
 
 
-class MicrophoneSource(AudioSource):
-    """A microphone, by its name or number; the default one if `device` is empty."""
+_Stream = TypeVar("_Stream", devices.AudioInput, devices.AudioOutput)
 
-    def __init__(self, device: str, *, sample_rate: int) -> None:
-        self._input = devices.open_input(device or None, sample_rate=sample_rate)
-        self._piece = round(_PIECE_SECONDS * sample_rate)
-        self.name = self._input.name
 
-    def read(self, timeout: float) -> Pcm:  # noqa: ARG002
-        # In small pieces, so that the pacer is asked often enough to fill its line.
-        return self._input.read(self._piece)
+class _Reopening(Generic[_Stream]):
+    """A sound device that may vanish, and is looked for until it is back."""
+
+    def __init__(self, open_stream: Callable[[], _Stream]) -> None:
+        self._open: Callable[[], _Stream] = open_stream
+        self._next_try = 0.0
+        self.stream: _Stream | None = open_stream()
+        self.name = self.stream.name
+        self.trouble = ""
+
+    def lost(self, error: DeviceError) -> None:
+        """The stream failed."""
+        self.close()
+        reason = str(error).partition(":")[0]
+        self.trouble = f"{reason}; waiting for it to come back"
+        self._next_try = time.monotonic() + _REOPEN_SECONDS
+
+    def try_again(self) -> _Stream | None:
+        """The stream, opened again if it is time and the device is there; else None."""
+        if self.stream is None and time.monotonic() >= self._next_try:
+            self._next_try = time.monotonic() + _REOPEN_SECONDS
+            try:
+                devices.refresh_devices()
+                self.stream = self._open()
+                self.trouble = ""
+            except DeviceError:
+                return None
+        return self.stream
 
     def close(self) -> None:
-        self._input.close()
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.close()
+
+
+class MicrophoneSource(AudioSource):
+    """A microphone, by its name or number; the default one if `device` is empty.
+
+    While the device is gone it gives silence at the pace of real time, so that the call's
+    time goes on.
+    """
+
+    def __init__(self, device: str, *, sample_rate: int) -> None:
+        self._device = _Reopening(
+            lambda: devices.open_input(device or None, sample_rate=sample_rate)
+        )
+        self._piece = round(_PIECE_SECONDS * sample_rate)
+        self._pace = _Pace(_PIECE_SECONDS)
+        self.name = self._device.name
+
+    @property
+    def latency(self) -> float:
+        """Seconds from the microphone to `read`, as far as PortAudio knows."""
+        stream = self._device.stream
+        return stream.stream_latency if stream is not None else 0.0
+
+    def read(self, timeout: float) -> Pcm:
+        stream = self._device.try_again()
+        self.trouble = self._device.trouble
+        if stream is not None:
+            try:
+                # In small pieces, so that the pacer is asked often enough to fill its line.
+                pcm = stream.read(self._piece, timeout=_DEAD_SECONDS)
+            except DeviceError as error:
+                self._device.lost(error)
+                self._pace = _Pace(_PIECE_SECONDS)
+            else:
+                return pcm
+        ready = self._pace.wait(timeout)
+        if ready:
+            self._pace.advance()
+        return np.zeros(self._piece if ready else 0, np.float32)
+
+    def close(self) -> None:
+        self._device.close()
 
 
 class SpeakerSink(AudioSink):
-    """A speaker, by its name or number; the default one if `device` is empty."""
+    """A speaker, by its name or number; the default one if `device` is empty.
+
+    While the device is gone sound is thrown away at the pace of real time.
+    """
 
     def __init__(self, device: str, *, sample_rate: int) -> None:
-        self._output = devices.open_output(device or None, sample_rate=sample_rate)
-        self.name = self._output.name
+        self._device = _Reopening(
+            lambda: devices.open_output(device or None, sample_rate=sample_rate)
+        )
+        self._sample_rate = sample_rate
+        self._played_by = 0.0
+        self.name = self._device.name
 
     @property
     def waiting(self) -> float:
         """Seconds of sound that wait to be played."""
-        return self._output.waiting
+        stream = self._device.stream
+        if stream is not None and stream.alive:
+            return stream.waiting
+        return max(0.0, self._played_by - time.monotonic())
+
+    @property
+    def latency(self) -> float:
+        """Seconds from `write` to the ear, as far as PortAudio knows."""
+        stream = self._device.stream
+        return self.waiting + (stream.stream_latency if stream is not None else 0.0)
+
+    @property
+    def underruns(self) -> int:
+        """Samples that were missing since the device was opened, at its rate."""
+        stream = self._device.stream
+        return stream.underruns if stream is not None else 0
 
     def write(self, pcm: Pcm) -> None:
-        self._output.write(pcm)
+        stream = self._device.try_again()
+        self.trouble = self._device.trouble
+        if stream is not None:
+            try:
+                stream.write(pcm)
+            except DeviceError as error:
+                self._device.lost(error)
+        now = time.monotonic()
+        self._played_by = max(now, self._played_by) + pcm.size / self._sample_rate
 
     def close(self) -> None:
-        self._output.drain()
-        self._output.close()
+        if self._device.stream is not None:
+            self._device.stream.drain()
+        self._device.close()
 
 
 class FileSink(AudioSink):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -10,7 +11,9 @@ from typing import Final
 import receiver
 import sender
 from linkcodec import __version__, devices
-from linkcodec.app import talk
+from linkcodec.app import key, talk, wire
+from linkcodec.app.codecs import add_arguments as add_codecs_arguments
+from linkcodec.app.codecs import codecs, open_codec
 from linkcodec.app.command import (
     AUDIO_SUFFIXES,
     Parser,
@@ -19,16 +22,16 @@ from linkcodec.app.command import (
     whole,
     write_line,
 )
-from linkcodec.app.config import load_config
+from linkcodec.app.config import CallConfig, load_config
 from linkcodec.app.options import CHANNEL_OPTIONS, add_config_options, read_config
 from linkcodec.app.report import build_report, summary, write_report
 from linkcodec.app.simulate import Simulation
 from linkcodec.audiofile import AudioWriter, Resampler, read_audio, stream_audio, write_audio
 from linkcodec.codec import Codec, Pcm, codec_names, load_codec
-from linkcodec.exceptions import ConfigError, InputError, TokenFileError
-from linkcodec.frame import INDEX_BITS, Frame
+from linkcodec.exceptions import CodecError, ConfigError, InputError, TokenFileError
+from linkcodec.frame import FRAME_SECONDS, INDEX_BITS, Frame
 from linkcodec.tokenfile import TokenFile, load_tokens, save_tokens
-from transport.budget import BudgetRow, budget, check_fits
+from transport.budget import BudgetRow, SlotRow, budget, check_config, slot_budget
 from transport.linerate import Framing
 
 __all__ = ["build_parser", "main"]
@@ -70,10 +73,13 @@ def build_parser() -> argparse.ArgumentParser:
     command("decode", _decode, _decode_arguments, "token file to audio file")
     command("simulate", _simulate, _simulate_arguments, "a call over a simulated link, to a file")
     command("budget", _budget, _budget_arguments, "what fits through a line")
+    command("codecs", codecs, add_codecs_arguments, "codecs, and where their weights lie")
     command("devices", _devices, _devices_arguments, "list microphones and speakers")
     command("talk", talk.talk, talk.add_arguments, "both directions of a call")
     command("send", sender.send, sender.add_arguments, "send speech over a link")
     command("receive", receiver.receive, receiver.add_arguments, "receive speech from a link")
+    command("key", key.key, key.add_arguments, "make or check a key for security")
+    command("wire", wire.dump, wire.add_arguments, "explain what went over a link")
     return parser
 
 
@@ -92,14 +98,23 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
         default="compact",
         help=f"codec: {', '.join(codec_names())} (default: compact)",
     )
+    _add_weights(parser)
     parser.add_argument(
         "--quantizers", metavar="K", type=whole, help="codebooks per frame (default: all)"
     )
 
 
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        metavar="DIR",
+        help="weights of codec qwen3-12hz or mimi: a folder, or a model hub id",
+    )
+
+
 def _encode(args: argparse.Namespace) -> int:
     check_output_path(args.output, what="token file")
-    codec = load_codec(args.codec)
+    codec = load_codec(args.codec, weights=args.weights)
     info = codec.info
     quantizers = codec.check_quantizers(args.quantizers)
     encoder = codec.encoder(quantizers=quantizers)
@@ -137,11 +152,17 @@ def _decode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sample-rate", metavar="HZ", type=whole, help="rate of the output (default: the codec's)"
     )
+    _add_weights(parser)
     parser.add_argument(
         "--quantizers",
         metavar="K",
         type=whole,
         help="use only the K coarsest codebooks of each frame (default: all stored)",
+    )
+    parser.add_argument(
+        "--codec",
+        metavar="NAME",
+        help="another build of the file's codec, such as compact-light (default: the file's codec)",
     )
 
 
@@ -155,7 +176,12 @@ def _decode(args: argparse.Namespace) -> int:
             f"--quantizers {args.quantizers} is not possible: {args.input} holds "
             f"1 to {tokens.quantizers}"
         )
-    codec = load_codec(tokens.codec)
+    try:
+        codec = load_codec(
+            args.codec or tokens.codec, version=tokens.codec_version, weights=args.weights
+        )
+    except CodecError as error:
+        raise TokenFileError(f"{args.input}: {error}") from error
     _check_codec(tokens, codec, path=args.input)
     rate = args.sample_rate or tokens.sample_rate
     resampler = Resampler(tokens.sample_rate, rate)
@@ -185,6 +211,11 @@ def _decoded(tokens: TokenFile, codec: Codec, *, quantizers: int) -> Iterator[Pc
 def _check_codec(tokens: TokenFile, codec: Codec, *, path: str) -> None:
     """Refuse a file that another version of the codec, or other weights, have coded."""
     info = codec.info
+    if tokens.codec != info.name:
+        raise TokenFileError(
+            f"{path}: coded with {tokens.codec}, which codec {info.name} cannot decode: "
+            f"leave --codec out"
+        )
     theirs = (tokens.codec_version, tokens.weights_hash, tokens.sample_rate, tokens.frame_size)
     ours = (info.version, info.weights_hash, info.sample_rate, info.frame_size)
     if theirs != ours or tokens.delay != info.delay or tokens.quantizers > info.quantizers:
@@ -210,7 +241,7 @@ def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("input", metavar="IN", help=_AUDIO_HELP)
     parser.add_argument("output", metavar="OUT.wav", help="WAV or FLAC file to write")
-    names = ("codec", "quantizers", "frames-per-packet", "gain-db", *CHANNEL_OPTIONS)
+    names = ("codec", "weights", "quantizers", "frames-per-packet", "gain-db", *CHANNEL_OPTIONS)
     add_config_options(parser, names)
     parser.add_argument(
         "--report", metavar="FILE.json", help="write all figures of the call as one JSON object"
@@ -223,7 +254,7 @@ def _simulate(args: argparse.Namespace) -> int:
     check_output_path(args.output, what="audio", suffixes=AUDIO_SUFFIXES)
     if args.report is not None:
         check_output_path(args.report, what="report")
-    codec = load_codec(config.codec.name)
+    codec = open_codec(config.codec)
     simulation = Simulation(codec=codec, config=config)
     pcm = read_audio(args.input, codec.info.sample_rate)
     started = time.perf_counter()
@@ -282,16 +313,43 @@ def _budget(args: argparse.Namespace) -> int:
         write_line("Nothing fits: not even one codebook. Use a faster line.")
     for row in table.rows:
         write_line(_budget_line(row))
+    if framing.stream:
+        _write_slots(rate, framing, config=config, quantizers=args.quantizers)
     if config is not None:
-        used = check_fits(
-            rate,
-            framing,
-            quantizers=config.codec.quantizers,
-            frames_per_packet=config.wire.frames_per_packet,
+        link = dataclasses.replace(config.link, rate=rate, framing=str(framing))
+        used = check_config(
+            link, config.wire, quantizers=config.codec.quantizers, security=config.security
         )
         write_line(f"{args.config} fits:")
-        write_line(_budget_line(used))
+        write_line(_slot_line(used) if isinstance(used, SlotRow) else _budget_line(used))
     return 0
+
+
+def _write_slots(
+    rate: int, framing: Framing, *, config: CallConfig | None, quantizers: int | None
+) -> None:
+    depth = config.wire.interleaver_slots if config else 1
+    try:
+        rows = slot_budget(rate, framing, interleaver_slots=depth)
+    except ConfigError as error:
+        write_line(f"No slots: {error}")
+        return
+    first = rows[0]
+    write_line(
+        f"In slots of {first.slot_bytes} bytes every 80 ms, {first.wire_bps:.0f} bit/s, with "
+        f"{first.side_bps:.1f} bit/s for station, texts and link information:"
+    )
+    write_line("codebooks  overhead  collect ms  send ms  spread ms  protection")
+    for row in rows:
+        if quantizers in (None, row.quantizers):
+            write_line(_slot_line(row))
+
+
+def _slot_line(row: SlotRow) -> str:
+    return (
+        f"{row.quantizers:9d}  {100.0 * row.overhead:6.1f} %  {1000.0 * FRAME_SECONDS:10.0f}  "
+        f"{row.send_ms:7.0f}  {row.spread_ms:9.0f}  {row.protected}"
+    )
 
 
 def _budget_line(row: BudgetRow) -> str:

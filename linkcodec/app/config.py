@@ -15,10 +15,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from linkcodec.app.security import CallSecurity
+from linkcodec.codec import CodecInfo
 from linkcodec.exceptions import ConfigError
 from linkcodec.frame import MAX_QUANTIZERS
 from linkcodec.gate import GateConfig
-from transport.config import ChannelConfig, JitterConfig, LinkConfig, WireConfig
+from transport.config import (
+    AdaptationConfig,
+    ChannelConfig,
+    JitterConfig,
+    KissConfig,
+    LinkConfig,
+    SecurityConfig,
+    SerialConfig,
+    StationConfig,
+    WebRtcConfig,
+    WireConfig,
+)
+from transport.wire import CodecLabel, WireSetup
 
 __all__ = [
     "MICROPHONE",
@@ -29,6 +43,7 @@ __all__ = [
     "load_config",
     "override",
     "parse_config",
+    "wire_setup",
 ]
 
 MICROPHONE: Final = "microphone"
@@ -37,10 +52,17 @@ SPEAKER: Final = "speaker"
 
 @dataclass(frozen=True, kw_only=True)
 class CodecConfig:
-    """[codec]: which codec, and how many codebook indices each frame carries."""
+    """[codec]: which codec, and how many codebook indices each frame carries.
+
+    `weights` (a folder or a model hub id), `device` and `precision` are for codecs whose
+    weights are not in the package; empty means the codec's default.
+    """
 
     name: str = "compact"
     quantizers: int = 8
+    weights: str = ""
+    device: str = ""
+    precision: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.quantizers <= MAX_QUANTIZERS:
@@ -84,6 +106,20 @@ class CallConfig:
     audio: AudioConfig = field(default_factory=AudioConfig)
     channel: ChannelConfig = field(default_factory=ChannelConfig)
     jitter_buffer: JitterConfig = field(default_factory=JitterConfig)
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
+    station: StationConfig = field(default_factory=StationConfig)
+    serial: SerialConfig = field(default_factory=SerialConfig)
+    kiss: KissConfig = field(default_factory=KissConfig)
+    webrtc: WebRtcConfig = field(default_factory=WebRtcConfig)
+    security: SecurityConfig = field(default_factory=SecurityConfig)
+
+    def __post_init__(self) -> None:
+        needed = self.wire.repair_ms + self.jitter_buffer.floor_ms
+        if needed > self.jitter_buffer.ceiling_ms:
+            raise ConfigError(
+                f"jitter_buffer.ceiling_ms = {self.jitter_buffer.ceiling_ms:g} is less than the "
+                f"{needed:g} that wire.redundancy needs: raise it, or shorten the packets"
+            )
 
 
 _SECTIONS: Final[dict[str, type[Any]]] = {
@@ -94,6 +130,12 @@ _SECTIONS: Final[dict[str, type[Any]]] = {
     "wire": WireConfig,
     "channel": ChannelConfig,
     "jitter_buffer": JitterConfig,
+    "adaptation": AdaptationConfig,
+    "station": StationConfig,
+    "serial": SerialConfig,
+    "kiss": KissConfig,
+    "webrtc": WebRtcConfig,
+    "security": SecurityConfig,
 }
 
 _KINDS: Final[dict[type, str]] = {
@@ -138,7 +180,10 @@ def parse_config(text: str, *, source: str) -> CallConfig:
     for name in ("link", "wire"):
         if name not in sections:
             raise ConfigError(f"{source}: section [{name}] is missing (see configs/)")
-    return CallConfig(**sections)
+    try:
+        return CallConfig(**sections)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
 
 
 def _parse_section(name: str, table: Mapping[str, object], source: str) -> object:
@@ -209,6 +254,7 @@ def override(config: CallConfig, flags: Mapping[str, object]) -> CallConfig:
         if value is not None:
             section, name = path.split(".")
             by_section.setdefault(section, {})[name] = value
+    parts: dict[str, Any] = {}
     for section, values in by_section.items():
         # All flags of a section at once: one alone may not go with what the file says.
         try:
@@ -217,5 +263,32 @@ def override(config: CallConfig, flags: Mapping[str, object]) -> CallConfig:
             names = [name for name in values if f"{section}.{name} " in str(error)] or values
             given = ", ".join(f"--{name.replace('_', '-')}" for name in names)
             raise ConfigError(f"{given}: {error}") from None
-        config = dataclasses.replace(config, **{section: part})
-    return config
+        parts[section] = part
+    return dataclasses.replace(config, **parts)
+
+
+def wire_setup(
+    config: CallConfig, info: CodecInfo, *, sends: bool, security: CallSecurity | None = None
+) -> WireSetup:
+    """What the transport needs to know of a call with the codec that `info` describes.
+
+    security: all sessions of the call; None with security.mode "off".
+    """
+    sessions = security or CallSecurity()
+    label = CodecLabel(
+        name=info.name,
+        version=info.version,
+        quantizers=config.codec.quantizers if sends else info.quantizers,
+        weights=int(info.weights_hash[:4] or "0", 16),
+    )
+    return WireSetup(
+        link=config.link,
+        wire=config.wire,
+        label=label,
+        adaptation=config.adaptation,
+        station=config.station,
+        security=config.security,
+        outgoing=sessions.outgoing if sends else None,
+        incoming=None if sends else sessions.incoming,
+        pre_roll_frames=config.gate.pre_roll_frames,
+    )

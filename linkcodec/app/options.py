@@ -10,8 +10,7 @@ from typing import Final
 from linkcodec.app.command import finite, whole
 from linkcodec.app.config import CallConfig, load_config, override
 from linkcodec.exceptions import ConfigError
-from transport.budget import check_fits
-from transport.linerate import Framing
+from transport.budget import check_config
 
 __all__ = ["CHANNEL_OPTIONS", "add_config_options", "read_config"]
 
@@ -28,6 +27,12 @@ class _Option:
 
 _OPTIONS: Final = {
     "codec": _Option(field="codec.name", kind=str, metavar="NAME", help="codec, such as compact"),
+    "weights": _Option(
+        field="codec.weights",
+        kind=str,
+        metavar="DIR",
+        help="weights of codec qwen3-12hz or mimi: a folder, or a model hub id",
+    ),
     "quantizers": _Option(
         field="codec.quantizers",
         kind=whole,
@@ -77,7 +82,10 @@ _OPTIONS: Final = {
         field="link.rate", kind=whole, metavar="BPS", help="bit/s of the line; the sender's pace"
     ),
     "peer": _Option(
-        field="link.peer", kind=str, metavar="HOST:PORT", help="where to send to, over UDP"
+        field="link.peer",
+        kind=str,
+        metavar="HOST:PORT",
+        help="where to send to, over UDP; the KISS modem, or the end to call",
     ),
     "bind": _Option(
         field="link.bind", kind=str, metavar="HOST:PORT", help="where to listen, over UDP"
@@ -170,11 +178,11 @@ def read_config(args: argparse.Namespace, *, sends: bool = True) -> CallConfig:
     config = override(load_config(args.config), flags)
     if sends:
         try:
-            check_fits(
-                config.link.rate,
-                Framing(config.link.framing),
+            check_config(
+                config.link,
+                config.wire,
                 quantizers=config.codec.quantizers,
-                frames_per_packet=config.wire.frames_per_packet,
+                security=config.security,
             )
         except ConfigError as error:
             raise ConfigError(f"{args.config}: {error}") from None

@@ -28,18 +28,21 @@ def build_report(
     concealment that was played to gain time, without a frame of its own. Rates run from the
     first bit on the wire to the last; wire bits leave start and stop bits out, line bits
     count them. `latency_ms` holds means per played frame; its stages add up to
-    `mouth_to_ear`. `jitter_buffer_ms` is the wait of each packet's first frame.
+    `mouth_to_ear`. `jitter_buffer_ms` is the wait of each packet's first frame. `webrtc` holds
+    the receiver's counters by their W3C names, `quality` its estimate at the end of the call.
     """
     sent = result.sender.statistics
     heard = result.receiver.statistics
-    pacer = result.sender.pacer
+    line = result.sender.wire
     buffer_delay = result.receiver.buffer.buffer_delay
     latency = {name: _ms(seconds) for name, seconds in vars(result.delays).items()}
     latency["mouth_to_ear"] = _ms(result.delays.mouth_to_ear)
     return {
         "codec": codec,
         "quantizers": config.codec.quantizers,
+        "wire_mode": config.wire.mode,
         "frames_per_packet": config.wire.frames_per_packet,
+        "redundancy": config.wire.redundancy,
         "rate": config.link.rate,
         "framing": config.link.framing,
         "seed": config.channel.seed,
@@ -55,6 +58,7 @@ def build_report(
         "frames_played": result.frames_played,
         "frames_concealed": result.frames_lost + result.frames_late,
         "frames_inserted": heard.frames_inserted,
+        "frames_repaired": heard.frames_repaired,
         "packets_sent": sent.packets_sent,
         "packets_dropped": sent.packets_dropped,
         "packets_lost": result.packets_lost,
@@ -64,16 +68,23 @@ def build_report(
         "wire_bits": sent.wire_bits,
         "line_bits": sent.line_bits,
         "overhead": round(1.0 - sent.payload_bits / sent.wire_bits, 4) if sent.wire_bits else 0.0,
-        "wire_bps_mean": round(pacer.wire.mean_bps, 2),
-        "wire_bps_peak_1s": round(pacer.wire.peak_bps, 2),
-        "line_bps_mean": round(pacer.line.mean_bps, 2),
-        "line_bps_peak_1s": round(pacer.line.peak_bps, 2),
+        "wire_bps_mean": round(line.wire.mean_bps, 2),
+        "wire_bps_peak_1s": round(line.wire.peak_bps, 2),
+        "line_bps_mean": round(line.line.mean_bps, 2),
+        "line_bps_peak_1s": round(line.line.peak_bps, 2),
         "latency_ms": latency,
         "jitter_buffer_ms": {"mean": _ms(buffer_delay.mean), "max": _ms(buffer_delay.maximum)},
+        "quality": _quality(result),
+        "webrtc": result.receiver.playout.webrtc(heard, sample_rate=result.receiver.sample_rate),
         "resyncs": heard.resyncs,
         "resync_ms": [round(value, 1) for value in heard.resync_ms],
         "realtime_factor": round(audio_seconds / max(wall_seconds, 1e-6), 2),
     }
+
+
+def _quality(result: SimulationResult) -> float | None:
+    score = result.receiver.quality.score
+    return None if score is None else round(score, 2)
 
 
 def _ms(seconds: float) -> float:

@@ -16,18 +16,30 @@ from typing import Final
 import numpy as np
 
 from linkcodec.app.config import CallConfig
+from linkcodec.app.security import simulated_security
 from linkcodec.app.timeline import Timeline
 from linkcodec.codec import Codec, CodecInfo, Pcm
+from linkcodec.exceptions import PacketError
 from linkcodec.frame import FRAME_SECONDS, Frame, Silence
 from receiver import Playout, ReceiverCore
 from sender import SenderCore
 from transport.channel import SimulatedChannel
-from transport.framing import encode_stream
-from transport.linerate import Framing, line_bits
-from transport.packet import TICKS, VoicePacket, parse
+from transport.linerate import Framing
+from transport.packet import (
+    TICKS,
+    ByePacket,
+    SidePacket,
+    SilencePacket,
+    VoicePacket,
+    parse,
+    serialise,
+)
+from transport.slot import SLOTS_KNOWN
+from transport.text import SideKind, parse_report, report_body
 
 __all__ = ["Simulation", "SimulationResult", "StageDelays"]
 
+_BACK_SEED: Final = 1_000_003
 _DRAIN_SECONDS: Final = 5.0
 """How long the receiver plays on, beyond its buffer's ceiling, after the last arrival."""
 
@@ -60,12 +72,15 @@ class StageDelays:
 class SimulationResult:
     """What came out of a simulated call.
 
-    pcm: as long as the input. The frame counts are of frames that went onto the line:
+    pcm: as long as the input, with every frame in its place on the sender's time axis, before
+    time scaling. heard: what the listener hears, from the first moment on. The frame counts are
+    of frames that went onto the line:
     frames_sent = frames_received + frames_lost,
     frames_received = frames_played + frames_late + frames_skipped.
     """
 
     pcm: Pcm
+    heard: Pcm
     frames_sent: int
     frames_received: int
     frames_lost: int
@@ -115,18 +130,31 @@ class Simulation:
         self._info: CodecInfo = codec.info
         self._framing = Framing(config.link.framing)
         self._rate = config.link.rate
+        self._ticks_known = SLOTS_KNOWN if config.wire.mode == "slots" else TICKS
         self._ceiling = config.jitter_buffer.ceiling_ms / 1000.0
         self._channel = SimulatedChannel(config.channel, rate=self._rate, framing=self._framing)
-        self.sender = SenderCore(codec=codec, config=config)
-        self.receiver = ReceiverCore(codec=codec, config=config, datagram=not self._framing.stream)
+        security = simulated_security(config.security)
+        self.sender = SenderCore(codec=codec, config=config, security=security)
+        self.receiver = ReceiverCore(
+            codec=codec, config=config, datagram=not self._framing.stream, security=security
+        )
+        self._adapts = config.adaptation.enabled
         self._timeline = Timeline(
             sample_rate=self._info.sample_rate, frame_size=self._info.frame_size, first_tick=0
         )
         self._log = _Log()
+        self._back = SimulatedChannel(
+            config.channel,
+            rate=self._rate,
+            framing=self._framing,
+            seed=config.channel.seed + _BACK_SEED,
+        )
+        self._reports: list[tuple[float, bytes]] = []
         self._order = count()
-        self._in_flight: list[tuple[float, int, bytes, range]] = []
+        self._in_flight: list[tuple[float, int, bytes, int]] = []
         self._shift: int | None = None
-        self._pulled = 0
+        self._playhead = 0.0
+        self._heard: list[Pcm] = []
         self._output: list[Pcm] = []
 
     def run(self, pcm: Pcm) -> SimulationResult:
@@ -144,8 +172,8 @@ class Simulation:
             now = max(now, due)
             self._run_until(now)
         deadline = now + self._ceiling + _DRAIN_SECONDS
-        while not self.receiver.buffer.ended and self._pulled * FRAME_SECONDS < deadline:
-            self._pull(self._pulled * FRAME_SECONDS)
+        while not self.receiver.buffer.ended and self._playhead < deadline:
+            self._pull()
         return self._result(pcm.size)
 
     def _note_encoded(self, now: float) -> None:
@@ -164,52 +192,75 @@ class Simulation:
         """Let everything happen that is due up to `end`, in the order of time."""
         while True:
             event = self._next_event()
-            pull = self._pulled * FRAME_SECONDS
-            if event is not None and event <= end and event <= pull:
+            if event is not None and event <= end and event <= self._playhead:
                 self._arrive(event)
                 self._depart(event)
-            elif pull <= end:
-                self._pull(pull)
+            elif self._playhead <= end:
+                self._pull()
             else:
                 return
 
     def _depart(self, now: float) -> None:
-        for data in self.sender.poll(now):
-            seconds = line_bits(len(data), self._framing) / self._rate
-            packet = parse(data)
-            # The newest tick that fits: packets wait far less than the 41 s of the count.
-            first = self.sender.ticks - (self.sender.ticks - packet.tick) % TICKS
-            ticks = range(first, first)
-            if isinstance(packet, VoicePacket):
-                ticks = range(first, first + len(packet.frames))
-                packed = self._log.encoded[ticks[-1]]
-                for tick in ticks:
-                    encoded = self._log.encoded[tick]
-                    self._log.trips[tick] = _Trip(encoded, packed, now, now + seconds)
-            on_wire = encode_stream(data) if self._framing.stream else data
-            for arrival, received in self._channel.transmit(on_wire, now):
-                entry = (arrival, next(self._order), received, ticks)
+        for departure in self.sender.poll(now):
+            sent = now + departure.line_bits / self._rate
+            ticks = departure.ticks
+            for tick in ticks:
+                encoded, packed = self._log.encoded[tick], self._log.encoded[ticks[-1]]
+                self._log.trips[tick] = _Trip(encoded, packed, now, sent)
+            for arrival, received in self._channel.transmit(departure.data, now):
+                entry = (arrival, next(self._order), received, self.sender.ticks)
                 heapq.heappush(self._in_flight, entry)
 
     def _arrive(self, now: float) -> None:
         while self._in_flight and self._in_flight[0][0] <= now:
-            arrival, _, data, ticks = heapq.heappop(self._in_flight)
-            for packet in self.receiver.receive(data, arrival):
-                if self._shift is None:
-                    self._shift = ticks.start - packet.tick
-                for tick in ticks:
-                    self._log.trips[tick].arrived = arrival
-                if isinstance(packet, VoicePacket):
-                    # By identity: the receiver hands on the very frames that it parsed.
-                    for tick, frame in zip(ticks, packet.frames, strict=False):
-                        self._log.received[id(frame)] = (frame, tick)
+            arrival, _, data, newest = heapq.heappop(self._in_flight)
+            for event in self.receiver.receive(data, arrival):
+                if isinstance(event, VoicePacket | SilencePacket | ByePacket):
+                    self._note_event(event, newest, arrival)
 
-    def _pull(self, now: float) -> None:
-        self._pulled += 1
+    def _note_event(
+        self, event: VoicePacket | SilencePacket | ByePacket, newest: int, now: float
+    ) -> None:
+        """Take what the receiver found in bytes that left when the sender had `newest` ticks."""
+        # The newest tick that fits: packets wait far less than the 41 s of the count.
+        first = newest - (newest - event.tick) % self._ticks_known
+        if self._shift is None:
+            self._shift = first - event.tick
+        if not isinstance(event, VoicePacket):
+            return
+        for tick, frame in enumerate(event.frames, start=first):
+            # Damage that passed the checks may claim any tick.
+            if tick in self._log.trips:
+                trip = self._log.trips[tick]
+                trip.arrived = now if trip.arrived is None else trip.arrived
+                # By identity: the receiver hands on the very frames that it found.
+                self._log.received[id(frame)] = (frame, tick)
+
+    def _exchange_reports(self, now: float) -> None:
+        """The receiver's reports go back over a like channel of their own."""
+        report = self.receiver.wire.report(now)
+        if report is not None:
+            packet = SidePacket(tick=0, kind=SideKind.REPORT, body=report_body(report))
+            self._reports += self._back.transmit(serialise(packet), now)
+        while self._reports and self._reports[0][0] <= now:
+            _, data = self._reports.pop(0)
+            try:
+                arrived = parse(data)
+            except PacketError:
+                continue
+            if isinstance(arrived, SidePacket):
+                self.sender.wire.take_report(parse_report(arrived.body), now)
+
+    def _pull(self) -> None:
+        now = self._playhead
+        if self._adapts:
+            self._exchange_reports(now)
         playout = self.receiver.pull(now)
+        self._playhead += playout.seconds
+        self._heard.append(playout.pcm)
         tick = self._sender_tick(playout, now)
-        noise = playout.item.level_dbfs if isinstance(playout.item, Silence) else None
-        self._output.append(self._timeline.add(tick, playout.pcm, noise_dbfs=noise))
+        background = playout.item if isinstance(playout.item, Silence) else None
+        self._output.append(self._timeline.add(tick, playout.decoded, background=background))
 
     def _sender_tick(self, playout: Playout, now: float) -> int | None:
         """Where this item lies on the sender's time axis.
@@ -235,6 +286,7 @@ class Simulation:
         skipped = self.receiver.statistics.frames_skipped
         return SimulationResult(
             pcm=output,
+            heard=np.concatenate(self._heard) if self._heard else np.zeros(0, np.float32),
             frames_sent=len(trips),
             frames_received=len(received),
             frames_lost=len(trips) - len(received),

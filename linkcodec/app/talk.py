@@ -9,12 +9,13 @@ import threading
 import receiver
 import sender
 from linkcodec.app.audio import open_sink, open_source
+from linkcodec.app.codecs import open_codec
 from linkcodec.app.command import StopFlag
+from linkcodec.app.link import open_call_link
 from linkcodec.app.options import CHANNEL_OPTIONS, add_config_options, read_config
+from linkcodec.app.security import open_security
 from linkcodec.app.status import StatusLine
-from linkcodec.codec import load_codec
 from linkcodec.exceptions import LinkcodecError
-from transport.links import open_link
 
 __all__ = ["add_arguments", "talk"]
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example:\n  linkcodec talk --config configs/udp-lan.toml --peer 192.168.1.20:47000"
     )
-    names = ("input", "output", "input-device", "output-device", "gain-db", "codec")
+    names = ("input", "output", "input-device", "output-device", "gain-db", "codec", "weights")
     link = ("quantizers", "frames-per-packet", "port", "baud", "rate", "peer", "bind")
     add_config_options(parser, (*names, *link, *CHANNEL_OPTIONS))
     parser.add_argument("--quiet", action="store_true", help="no status, only warnings and errors")
@@ -38,12 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def talk(args: argparse.Namespace) -> int:
     """Run `linkcodec talk`: ends on Ctrl-C, or when the input has ended and the far end too."""
     config = read_config(args)
-    codec = load_codec(config.codec.name)
-    outgoing = sender.SenderCore(codec=codec, config=config)
+    codec = open_codec(config.codec)
     status = StatusLine(sys.stderr, quiet=args.quiet)
     failures: list[LinkcodecError] = []
     sent = threading.Event()
-    with StopFlag() as stop:
+    loopback = config.link.kind == "loopback"
+    with (
+        open_security(
+            config.security, sends=True, receives=True, hears_itself=loopback
+        ) as security,
+        StopFlag() as stop,
+    ):
+        outgoing = sender.SenderCore(codec=codec, config=config, security=security)
         source = open_source(config.audio, codec.info)
         try:
             sink = open_sink(config.audio, codec.info)
@@ -51,8 +58,10 @@ def talk(args: argparse.Namespace) -> int:
             source.close()
             raise
         try:
-            with open_link(config.link, channel=config.channel) as link:
-                incoming = receiver.ReceiverCore(codec=codec, config=config, datagram=link.datagram)
+            with open_call_link(config) as link:
+                incoming = receiver.ReceiverCore(
+                    codec=codec, config=config, datagram=link.datagram, security=security
+                )
                 status.message(f"talking over {link.name}: {source.name} to {sink.name}")
 
                 def speak() -> None:
@@ -74,7 +83,13 @@ def talk(args: argparse.Namespace) -> int:
                 speaker.start()
                 try:
                     receiver.run(
-                        incoming, codec=codec, sink=sink, link=link, status=status, stop=over
+                        incoming,
+                        codec=codec,
+                        sink=sink,
+                        link=link,
+                        status=status,
+                        stop=over,
+                        partner=outgoing.wire,
                     )
                 finally:
                     stop.set()

@@ -15,6 +15,7 @@ import numpy as np
 
 from linkcodec.codec import Pcm
 from linkcodec.comfort_noise import ComfortNoise
+from linkcodec.frame import Silence
 
 __all__ = ["Timeline"]
 
@@ -41,19 +42,19 @@ class Timeline:
     def __init__(self, *, sample_rate: int, frame_size: int, first_tick: int | None = None) -> None:
         self._frame_size = frame_size
         self._noise = ComfortNoise(sample_rate, seed=1)
-        self._noise_level = -70.0
+        self._background = Silence()
         self._next = first_tick
         self._held: deque[_Placed] = deque()
 
-    def add(self, tick: int | None, pcm: Pcm, *, noise_dbfs: float | None = None) -> Pcm:
+    def add(self, tick: int | None, pcm: Pcm, *, background: Silence | None = None) -> Pcm:
         """Place one frame; gives the samples that cannot change any more (often none).
 
         Args:
             tick: None for a frame without a place of its own: it is left out.
-            noise_dbfs: level of the background where this frame is silence.
+            background: what this frame is, where it is silence.
         """
-        if noise_dbfs is not None:
-            self._noise_level = noise_dbfs
+        if background is not None:
+            self._background = background
         if tick is None:
             return self._release(HELD_FRAMES)
         if self._next is None or abs(tick - self._next) > LONGEST_FILL:
@@ -74,7 +75,9 @@ class Timeline:
     def _fill(self, tick: int) -> None:
         assert self._next is not None
         while self._next < tick:
-            noise = self._noise.generate(self._frame_size, self._noise_level)
+            noise = self._noise.generate(
+                self._frame_size, self._background.level_dbfs, self._background.colour
+            )
             self._held.append(_Placed(self._next, noise))
             self._next += 1
 

@@ -1,12 +1,10 @@
 """The compact codec behind the interface of every codec.
 
-Both directions work frame by frame, whatever arrives at once, so that the result never
-depends on how the samples or frames were delivered.
+Both directions work frame by frame, whatever arrives at once.
 """
 
 from __future__ import annotations
 
-import math
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,40 +12,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from linkcodec.codec import Codec, CodecInfo, Decoder, Encoder, Pcm
-from linkcodec.comfort_noise import ComfortNoise
-from linkcodec.compact.features import PAST, SAMPLE_RATE
+from linkcodec.blocks import BareEncoder, BlockEncoder
+from linkcodec.codec import Codec, Pcm
 from linkcodec.compact.layers import Context
-from linkcodec.compact.model import DELAY, FRAME_SIZE, CompactModel, DecoderState
-from linkcodec.compact.weights import load_weights, weights_path
-from linkcodec.exceptions import CodecError
-from linkcodec.frame import Frame, Lost, PlayoutItem, Silence
-
-FADE = (1.0, 0.7, 0.4, 0.15, 0.0)
-"""Gain at the end of each lost frame in a row; after the last only comfort noise is left."""
-
-_RETURN = 80
-_JOIN = 480
-"""Samples over which speech returns after a loss, and over which comfort noise comes and goes."""
-
-
-def _ramp(start: float, end: float, length: int) -> Pcm:
-    """A frame of gains that go from `start` to `end` over the first `length` samples."""
-    ramp = np.full(FRAME_SIZE, end, dtype=np.float32)
-    ramp[:length] = np.linspace(start, end, length, dtype=np.float32)
-    return ramp
+from linkcodec.compact.model import CompactModel, DecoderState
+from linkcodec.compact.shape import PAST
+from linkcodec.compact.versions import compact_info, weights_path
+from linkcodec.compact.weights import load_weights
+from linkcodec.concealment import BareDecoder, SteadyDecoder
+from linkcodec.frame import Frame
 
 
 @dataclass
 class _EncoderState:
     context: Context = field(default_factory=Context)
     past: Pcm = field(default_factory=lambda: np.zeros(PAST, dtype=np.float32))
-    pending: Pcm = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    samples: int = 0
-    frames: int = 0
+
+    def copy(self) -> _EncoderState:
+        return _EncoderState(self.context.copy(), self.past)
 
 
-class CompactEncoder(Encoder):
+class CompactEncoder(BareEncoder):
     """One stream through the encoder."""
 
     def __init__(self, model: CompactModel, *, quantizers: int) -> None:
@@ -55,157 +40,70 @@ class CompactEncoder(Encoder):
         self._quantizers = quantizers
         self._state = _EncoderState()
 
-    def push(self, pcm: Pcm) -> list[Frame]:
-        state = self._state
-        state.samples += len(pcm)
-        pending = np.concatenate((state.pending, pcm.astype(np.float32, copy=False)))
-        whole = len(pending) // FRAME_SIZE * FRAME_SIZE
-        frames = [
-            self._encode(pending[start : start + FRAME_SIZE])
-            for start in range(0, whole, FRAME_SIZE)
-        ]
-        state.pending = pending[whole:]
-        return frames
-
     @torch.inference_mode()
-    def _encode(self, pcm: Pcm) -> Frame:
+    def encode(self, block: Pcm) -> Frame:
         state = self._state
-        heard = np.concatenate((state.past, np.clip(np.nan_to_num(pcm), -1.0, 1.0)))
+        heard = np.concatenate((state.past, block))
         latents = self._model.encoder(torch.from_numpy(heard)[None], state.context)
         indices = self._model.quantizer.encode(latents[0], quantizers=self._quantizers)
         state.past = heard[-PAST:]
-        state.frames += 1
         return Frame(tuple(indices[0].tolist()))
 
-    def flush(self) -> list[Frame]:
-        wanted = -(-(self._state.samples + DELAY) // FRAME_SIZE) if self._state.samples else 0
-        missing = wanted * FRAME_SIZE - self._state.frames * FRAME_SIZE
-        missing -= len(self._state.pending)
-        frames = self.push(np.zeros(max(0, missing), dtype=np.float32))
-        self.reset()
-        return frames
-
-    def reset(self) -> None:
+    def restart(self) -> None:
         self._state = _EncoderState()
 
     def snapshot(self) -> object:
-        state = copy(self._state)
-        state.context = state.context.copy()
-        return state
+        return self._state.copy()
 
     def restore(self, state: object) -> None:
         if not isinstance(state, _EncoderState):
             raise TypeError("not a snapshot of a compact encoder")
-        self._state = copy(state)
-        self._state.context = state.context.copy()
+        self._state = state.copy()
 
 
-@dataclass
-class _StreamState:
-    """`gain` is the voice's and `mix` the comfort noise's at the end of the last frame;
-    `lost` counts losses in a row."""
+class CompactDecoder(BareDecoder):
+    """One stream through the decoder.
 
-    model: DecoderState = field(default_factory=DecoderState)
-    speaking: bool = False
-    gain: float = 1.0
-    mix: float = 0.0
-    lost: int = 0
-    background: float = -70.0
-
-
-class CompactDecoder(Decoder):
-    """One stream through the decoder, with concealment and comfort noise.
-
-    A lost frame is synthesised by the network itself, which was trained with missing frames,
-    and faded; silence is comfort noise. A talk spurt starts from a fresh context.
+    A lost frame is synthesised by the network itself, which was trained with missing frames.
+    A talk spurt starts from a fresh context.
     """
 
     def __init__(self, model: CompactModel) -> None:
         self._model = model
-        self._state = _StreamState()
-        self._noise = ComfortNoise(SAMPLE_RATE)
+        self._state = DecoderState()
 
-    def decode(self, item: PlayoutItem) -> Pcm:
-        state = self._state
-        if isinstance(item, Silence):
-            return self._silence(item)
-        if isinstance(item, Lost):
-            if not state.speaking:
-                return self._silence(Silence(state.background))
-            gain = FADE[min(state.lost, len(FADE) - 1)]
-            state.lost += 1
-            return self._speech(None, gain)
-        books = self._model.config.books
-        if len(item.indices) > books:
-            raise CodecError(
-                f"a frame has {len(item.indices)} indices, codec compact {books} books"
-            )
-        state.speaking = True
-        state.lost = 0
-        return self._speech(item, 1.0)
+    def speak(self, frame: Frame) -> Pcm:
+        latents = self._model.quantizer.decode(torch.tensor([frame.indices]))
+        return self._synthesize(latents[None], lost=False)
+
+    def guess(self) -> Pcm:
+        return self._synthesize(torch.zeros(1, 1, self._model.config.latent), lost=True)
 
     @torch.inference_mode()
-    def _synthesize(self, frame: Frame | None) -> Pcm:
-        model = self._model
-        if frame is None:
-            latents = torch.zeros(1, 1, model.config.latent)
-        else:
-            latents = model.quantizer.decode(torch.tensor([frame.indices]))[None]
-        lost = torch.full((1, 1, 1), float(frame is None))
-        samples: Pcm = model.synthesize(latents, lost, self._state.model)[0].numpy()
+    def _synthesize(self, latents: torch.Tensor, *, lost: bool) -> Pcm:
+        flag = torch.full((1, 1, 1), float(lost))
+        samples: Pcm = self._model.synthesize(latents, flag, self._state)[0].numpy()
         return samples
 
-    def _speech(self, frame: Frame | None, gain: float) -> Pcm:
-        state = self._state
-        pcm = self._synthesize(frame)
-        noise = self._noise.generate(FRAME_SIZE, state.background)
-        mix = math.sqrt(1.0 - gain * gain)
-        if (state.gain, gain, state.mix) != (1.0, 1.0, 0.0):
-            # A loss fades over its whole frame; speech that comes back does so within 5 ms.
-            length = FRAME_SIZE if frame is None else _RETURN
-            pcm = pcm * _ramp(state.gain, gain, length) + noise * _ramp(state.mix, mix, _JOIN)
-        state.gain, state.mix = gain, mix
-        if gain == 0.0:
-            self._stop()
-        return np.clip(pcm, -1.0, 1.0)
+    def owed(self) -> Pcm:
+        tail: Pcm = self._state.synthesis.tail[0].numpy()
+        return tail
 
-    def _silence(self, item: Silence) -> Pcm:
-        state = self._state
-        state.background = item.level_dbfs
-        pcm = self._noise.generate(FRAME_SIZE, item.level_dbfs)
-        if state.speaking:
-            pcm = pcm * _ramp(state.mix, 1.0, _JOIN)
-            owed = state.model.synthesis.tail[0].numpy() * state.gain
-            pcm[: len(owed)] += owed
-            self._stop()
-        state.mix = 1.0
-        return np.clip(pcm, -1.0, 1.0)
-
-    def _stop(self) -> None:
-        """The spurt is over; the next one starts afresh, out of the noise."""
-        state = self._state
-        state.model = DecoderState()
-        state.speaking, state.gain, state.mix, state.lost = False, 1.0, 1.0, 0
-
-    def reset(self) -> None:
-        self._state = _StreamState()
-        self._noise = ComfortNoise(SAMPLE_RATE)
+    def restart(self) -> None:
+        self._state = DecoderState()
 
     def snapshot(self) -> object:
-        return self._copy(self._state), self._noise.snapshot()
+        return self._copy(self._state)
 
     def restore(self, state: object) -> None:
-        if not isinstance(state, tuple) or not isinstance(state[0], _StreamState):
+        if not isinstance(state, DecoderState):
             raise TypeError("not a snapshot of a compact decoder")
-        self._state = self._copy(state[0])
-        self._noise.restore(state[1])
+        self._state = self._copy(state)
 
     @staticmethod
-    def _copy(state: _StreamState) -> _StreamState:
+    def _copy(state: DecoderState) -> DecoderState:
         # The synthesiser replaces its tensors and never writes into them.
-        fresh = copy(state)
-        fresh.model = DecoderState(state.model.context.copy(), copy(state.model.synthesis))
-        return fresh
+        return DecoderState(state.context.copy(), copy(state.synthesis))
 
 
 class CompactCodec(Codec):
@@ -213,25 +111,22 @@ class CompactCodec(Codec):
 
     def __init__(self, model: CompactModel, *, version: int, weights_hash: str) -> None:
         self._model = model
-        self.info = CodecInfo(
-            name="compact",
+        self.info = compact_info(
             version=version,
-            sample_rate=SAMPLE_RATE,
-            frame_size=FRAME_SIZE,
+            weights_hash=weights_hash,
             quantizers=model.config.books,
             codebook_size=model.config.entries,
-            delay=DELAY,
-            weights_hash=weights_hash,
         )
 
     @classmethod
     def load(cls, path: Path | None = None) -> CompactCodec:
-        """Load the weights in the package, or those of another file."""
+        """Load the current weights of the package, or those of another file."""
         weights = load_weights(path or weights_path())
         return cls(weights.model, version=weights.version, weights_hash=weights.hash)
 
-    def encoder(self, *, quantizers: int | None = None) -> CompactEncoder:
-        return CompactEncoder(self._model, quantizers=self.check_quantizers(quantizers))
+    def encoder(self, *, quantizers: int | None = None) -> BlockEncoder:
+        bare = CompactEncoder(self._model, quantizers=self.check_quantizers(quantizers))
+        return BlockEncoder(bare, self.info)
 
-    def decoder(self) -> CompactDecoder:
-        return CompactDecoder(self._model)
+    def decoder(self) -> SteadyDecoder:
+        return SteadyDecoder(CompactDecoder(self._model), self.info)

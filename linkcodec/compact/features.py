@@ -6,35 +6,21 @@ spectrum of the whole band, from a 25 ms window.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-SAMPLE_RATE = 16000
-STEP = 160
-PITCH_WINDOW = 1024
-PITCH_BINS = 80
-MEL_WINDOW = 400
-MEL_FFT = 512
-MEL_BANDS = 80
-FEATURES = PITCH_BINS + MEL_BANDS
-PAST = PITCH_WINDOW - STEP
-"""Samples before a step that its features look at."""
-
-FLOOR = 1e-4
-
-
-def mel_matrix(*, bands: int, fft: int, sample_rate: int = SAMPLE_RATE) -> Tensor:
-    """Triangular Mel filters (O'Shaughnessy's scale), each of unit sum: (bands, fft / 2 + 1)."""
-    top = 2595.0 * math.log10(1.0 + sample_rate / 2 / 700.0)
-    mels = torch.linspace(0.0, top, bands + 2, dtype=torch.float64)
-    edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
-    bins = torch.linspace(0.0, sample_rate / 2, fft // 2 + 1, dtype=torch.float64)
-    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
-    weights = torch.minimum(rising, falling).clamp(min=0.0)
-    return (weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-6)).float()
+from linkcodec.compact.shape import (
+    FLOOR,
+    MEL_BANDS,
+    MEL_FFT,
+    MEL_SCALE,
+    MEL_WINDOW,
+    PITCH_BINS,
+    PITCH_SCALE,
+    PITCH_WINDOW,
+    STEP,
+    mel_matrix,
+)
 
 
 class Features(nn.Module):
@@ -48,9 +34,10 @@ class Features(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         hann = torch.hann_window
-        self.register_buffer("pitch_window", hann(PITCH_WINDOW) * 0.02, persistent=False)
-        self.register_buffer("mel_window", hann(MEL_WINDOW) * 0.05, persistent=False)
-        self.register_buffer("mel", mel_matrix(bands=MEL_BANDS, fft=MEL_FFT).t(), persistent=False)
+        self.register_buffer("pitch_window", hann(PITCH_WINDOW) * PITCH_SCALE, persistent=False)
+        self.register_buffer("mel_window", hann(MEL_WINDOW) * MEL_SCALE, persistent=False)
+        mel = torch.from_numpy(mel_matrix(bands=MEL_BANDS, fft=MEL_FFT)).t()
+        self.register_buffer("mel", mel, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         long = x.unfold(1, PITCH_WINDOW, STEP) * self.pitch_window

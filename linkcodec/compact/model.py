@@ -13,16 +13,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from linkcodec.compact.features import FEATURES, PAST, STEP, Features
+from linkcodec.compact.features import Features
 from linkcodec.compact.layers import Context, Merge, Split, Stage
 from linkcodec.compact.quantizer import ResidualQuantizer
-from linkcodec.compact.synthesis import PARAMETERS, SynthesisState, Synthesizer
-
-STEPS_PER_FRAME = 8
-FRAME_SIZE = STEPS_PER_FRAME * STEP
-DELAY = 320
-PITCH_CENTRE = 130.0
-"""Hz that a pitch output of zero stands for; outputs are in octaves."""
+from linkcodec.compact.shape import FEATURES, PARAMETERS, PITCH_CENTRE, PITCH_RANGE
+from linkcodec.compact.synthesis import SynthesisState, Synthesizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +106,7 @@ class Trunk(nn.Module):
 
 def pitch_hertz(octaves: Tensor) -> Tensor:
     """The trunk's pitch output in Hz, within the range of voices."""
-    return (PITCH_CENTRE * torch.exp2(octaves.float())).clamp(50.0, 520.0)
+    return (PITCH_CENTRE * torch.exp2(octaves.float())).clamp(*PITCH_RANGE)
 
 
 @dataclass
@@ -140,15 +135,3 @@ class CompactModel(nn.Module):
         parameters, octaves = self.trunk(latents, lost, state.context)
         samples: Tensor = self.synthesizer(parameters, pitch_hertz(octaves), state.synthesis)
         return samples
-
-
-__all__ = [
-    "DELAY",
-    "FRAME_SIZE",
-    "PAST",
-    "STEPS_PER_FRAME",
-    "CompactModel",
-    "DecoderState",
-    "ModelConfig",
-    "pitch_hertz",
-]

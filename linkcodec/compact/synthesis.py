@@ -15,35 +15,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from linkcodec.compact.features import SAMPLE_RATE, STEP
-
-FRAME = 320
-HOP = 80
-BINS = FRAME // 2 + 1
-PARAMETERS = 2 * 3 * BINS
-"""Values per step: two frames of voice gain, voice phase and noise gain for each bin."""
-
-TOP_HARMONIC = 7800.0
-NOISE_PERIOD = 1 << 16
-_PAST = FRAME - HOP
-
-
-def noise_table() -> Tensor:
-    """White Gaussian noise, the same everywhere: Box-Muller on a 64-bit linear congruential
-    generator (Knuth's MMIX constants), so that no library's generator is part of the format."""
-    state = 0x9E3779B97F4A7C15
-    uniform = np.empty(NOISE_PERIOD, dtype=np.float64)
-    for i in range(NOISE_PERIOD):
-        state = (state * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
-        uniform[i] = ((state >> 11) + 1) / (1 << 53)
-    radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
-    angle = 2.0 * math.pi * uniform[1::2]
-    table = np.concatenate((radius * np.cos(angle), radius * np.sin(angle)))
-    return torch.from_numpy(table.astype(np.float32))
+from linkcodec.compact.shape import (
+    BINS,
+    HOP,
+    NOISE_PERIOD,
+    OVERLAP,
+    SAMPLE_RATE,
+    STEP,
+    SYNTHESIS_FRAME,
+    TOP_HARMONIC,
+    WINDOW_GAIN,
+    noise_table,
+)
 
 
 @dataclass
@@ -65,7 +51,7 @@ class SynthesisState:
     @classmethod
     def zero(cls, batch: int = 1, device: torch.device | None = None) -> SynthesisState:
         """The state of a new stream."""
-        past = torch.zeros(batch, _PAST, device=device)
+        past = torch.zeros(batch, OVERLAP, device=device)
         return cls(
             phase=torch.zeros(batch, 1, dtype=torch.float64, device=device),
             frequency=None,
@@ -102,8 +88,8 @@ class Synthesizer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("window", torch.hann_window(FRAME), persistent=False)
-        self.register_buffer("table", noise_table(), persistent=False)
+        self.register_buffer("window", torch.hann_window(SYNTHESIS_FRAME), persistent=False)
+        self.register_buffer("table", torch.from_numpy(noise_table()), persistent=False)
 
     def _voice(self, pitch: Tensor, state: SynthesisState) -> Tensor:
         exact = pitch.detach().double()
@@ -129,10 +115,10 @@ class Synthesizer(nn.Module):
         batch, steps = pitch.shape
         voice = torch.cat((state.voice, self._voice(pitch, state)), dim=1)
         noise = torch.cat((state.noise, self._noise(batch, steps * STEP, state)), dim=1)
-        state.voice, state.noise = voice[:, -_PAST:], noise[:, -_PAST:]
+        state.voice, state.noise = voice[:, -OVERLAP:], noise[:, -OVERLAP:]
         return (
-            torch.fft.rfft(voice.unfold(1, FRAME, HOP) * self.window),
-            torch.fft.rfft(noise.unfold(1, FRAME, HOP) * self.window),
+            torch.fft.rfft(voice.unfold(1, SYNTHESIS_FRAME, HOP) * self.window),
+            torch.fft.rfft(noise.unfold(1, SYNTHESIS_FRAME, HOP) * self.window),
         )
 
     @staticmethod
@@ -145,7 +131,9 @@ class Synthesizer(nn.Module):
 
     def join(self, spectrum: Tensor, state: SynthesisState) -> Tensor:
         """Filtered frames (batch, 2 steps, BINS) to samples (batch, 160 steps)."""
-        return self._overlap_add(torch.fft.irfft(spectrum, n=FRAME) * (self.window / 1.5), state)
+        return self._overlap_add(
+            torch.fft.irfft(spectrum, n=SYNTHESIS_FRAME) * (self.window / WINDOW_GAIN), state
+        )
 
     def forward(self, parameters: Tensor, pitch: Tensor, state: SynthesisState) -> Tensor:
         voice, noise = self.excite(pitch, state)
@@ -154,11 +142,11 @@ class Synthesizer(nn.Module):
 
     def _overlap_add(self, frames: Tensor, state: SynthesisState) -> Tensor:
         batch, count, _ = frames.shape
-        parts = frames.reshape(batch, count, FRAME // HOP, HOP)
-        out = parts.new_zeros(batch, count + FRAME // HOP - 1, HOP)
-        for i in range(FRAME // HOP):
+        parts = frames.reshape(batch, count, SYNTHESIS_FRAME // HOP, HOP)
+        out = parts.new_zeros(batch, count + SYNTHESIS_FRAME // HOP - 1, HOP)
+        for i in range(SYNTHESIS_FRAME // HOP):
             out[:, i : i + count] += parts[:, :, i]
         samples = out.reshape(batch, -1)
-        samples = torch.cat((samples[:, :_PAST] + state.tail, samples[:, _PAST:]), dim=1)
+        samples = torch.cat((samples[:, :OVERLAP] + state.tail, samples[:, OVERLAP:]), dim=1)
         state.tail = samples[:, count * HOP :]
         return samples[:, : count * HOP]

@@ -18,10 +18,8 @@ import numpy as np
 import torch
 
 from linkcodec.compact.model import CompactModel, ModelConfig
+from linkcodec.compact.versions import CURRENT_VERSION
 from linkcodec.exceptions import CodecError
-
-FOLDER = Path(__file__).parent / "weights"
-CURRENT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +29,6 @@ class Weights:
     model: CompactModel
     version: int
     hash: str
-
-
-def weights_path(version: int = CURRENT_VERSION) -> Path:
-    """Where the weights of a released version lie."""
-    return FOLDER / f"compact-{version}.npz"
 
 
 def _sizes(card: dict[str, Any]) -> ModelConfig:

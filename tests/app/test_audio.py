@@ -23,7 +23,7 @@ from linkcodec.app.audio import (
 from linkcodec.app.config import AudioConfig, parse_config
 from linkcodec.app.status import StatusLine
 from linkcodec.codec import Pcm
-from linkcodec.exceptions import AudioFileError, InputError
+from linkcodec.exceptions import AudioFileError, DeviceError, InputError
 from receiver import ReceiverCore, run
 from transport.links import MemoryLink
 
@@ -221,11 +221,20 @@ class FakeDevice:
         self.written: list[Pcm] = []
         self.waiting = 0.0
         self.calls: list[str] = []
+        self.alive = True
+        self.stream_latency = 0.01
+        self.underruns = 0
 
-    def read(self, samples: int) -> Pcm:
+    def read(self, samples: int, *, timeout: float = 2.0) -> Pcm:  # noqa: ARG002
+        self._check()
         return np.full(samples, 0.5, np.float32)
 
+    def _check(self) -> None:
+        if not self.alive:
+            raise DeviceError("sound input 'fake' stopped: is it unplugged?")
+
     def write(self, pcm: Pcm) -> None:
+        self._check()
         self.written.append(pcm)
         self.waiting += pcm.size / RATE
 
@@ -287,3 +296,71 @@ def test_receiver_keeps_a_speaker_fed_and_no_more(monkeypatch: pytest.MonkeyPatc
     )
     far.close()
     assert [pcm.size for pcm in device.written] == [SIZE, SIZE]
+
+
+class Shelf:
+    """Gives out one device after the other; None stands for a time without any."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *found: FakeDevice | None) -> None:
+        self.found = list(found)
+        self.refreshed = 0
+        monkeypatch.setattr("linkcodec.devices.open_input", self.take)
+        monkeypatch.setattr("linkcodec.devices.open_output", self.take)
+        monkeypatch.setattr("linkcodec.devices.refresh_devices", self.refresh)
+
+    def take(self, *_: object, **__: object) -> FakeDevice:
+        device = self.found.pop(0)
+        if device is None:
+            raise DeviceError("no sound device: use a file")
+        return device
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+
+def test_microphone_that_vanishes_gives_silence_until_it_is_back(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeTime
+) -> None:
+    first, second = FakeDevice(), FakeDevice()
+    shelf = Shelf(monkeypatch, first, None, second)
+    source = open_source(AudioConfig(), INFO)
+    assert source.read(0.05).any()
+    first.alive = False
+    silence = np.concatenate([source.read(0.05) for _ in range(90)])
+    assert not silence.any()
+    assert silence.size == 0.9 * RATE
+    assert "gone" in source.trouble or "stopped; waiting" in source.trouble
+    assert first.calls == ["close"]
+    clock.now += 0.2
+    assert not source.read(0.05).any(), "it is not back at the first try"
+    clock.now += 1.1
+    assert source.read(0.05).any()
+    assert source.trouble == ""
+    assert shelf.refreshed == 2
+    source.close()
+    assert second.calls == ["close"]
+
+
+def test_speaker_that_vanishes_throws_sound_away_at_its_pace(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeTime
+) -> None:
+    first, second = FakeDevice(), FakeDevice()
+    Shelf(monkeypatch, first, second)
+    sink = open_sink(AudioConfig(), INFO)
+    assert isinstance(sink, SpeakerSink)
+    sink.write(sine(0.1))
+    first.alive = False
+    assert sink.waiting == pytest.approx(0.1)
+    sink.write(sine(0.1))
+    assert sink.waiting == pytest.approx(0.2)
+    assert sink.underruns == 0
+    assert sink.latency == pytest.approx(0.2)
+    clock.now += 0.15
+    assert sink.waiting == pytest.approx(0.05)
+    sink.write(sine(0.1))
+    assert "waiting for it to come back" in sink.trouble
+    clock.now += 1.0
+    sink.write(sine(0.1))
+    assert sink.trouble == ""
+    assert [pcm.size for pcm in second.written] == [round(0.1 * RATE)]
+    sink.close()

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from linkcodec.app.config import AudioConfig, CallConfig, load_config, override, parse_config
 from linkcodec.exceptions import ConfigError
-from transport.budget import check_fits
-from transport.linerate import Framing
+from transport.budget import BudgetRow, SlotRow, check_config
 
 CONFIGS = sorted((Path(__file__).resolve().parent.parent.parent / "configs").glob("*.toml"))
+PACKETS = next(path for path in CONFIGS if path.stem == "sat-1200-packets")
 
 MINIMAL = """
 [link]
@@ -30,6 +30,7 @@ def minimal() -> CallConfig:
 def test_all_kinds_of_link_have_a_configuration() -> None:
     assert {path.stem for path in CONFIGS} >= {
         "loopback-sim",
+        "sat-1200-packets",
         "sat-1200-sync",
         "serial-1200-8n1",
         "serial-2400",
@@ -37,32 +38,27 @@ def test_all_kinds_of_link_have_a_configuration() -> None:
     }
 
 
+def row_of(config: CallConfig) -> BudgetRow | SlotRow:
+    return check_config(
+        config.link,
+        config.wire,
+        quantizers=config.codec.quantizers,
+        security=config.security,
+    )
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.stem))
 def test_shipped_configuration_loads_and_fits(path: Path) -> None:
     config = load_config(path)
-    row = check_fits(
-        config.link.rate,
-        Framing(config.link.framing),
-        quantizers=config.codec.quantizers,
-        frames_per_packet=config.wire.frames_per_packet,
-    )
     assert config.codec.name == "compact"
-    assert row.send_ms <= row.collect_ms
+    row = row_of(config)
+    if isinstance(row, BudgetRow):
+        assert row.send_ms <= row.collect_ms
 
 
 def test_numbers_of_the_comments() -> None:
-    rows = {
-        path.stem: check_fits(
-            config.link.rate,
-            Framing(config.link.framing),
-            quantizers=config.codec.quantizers,
-            frames_per_packet=config.wire.frames_per_packet,
-        )
-        for path in CONFIGS
-        for config in [load_config(path)]
-    }
-    assert round(rows["sat-1200-sync"].wire_bps) == 1186
-    assert round(rows["serial-1200-8n1"].wire_bps) == 933
+    rows = {path.stem: row_of(load_config(path)) for path in CONFIGS}
+    assert round(rows["sat-1200-packets"].wire_bps) == 1200
     assert round(rows["serial-2400"].wire_bps) == 1800
     assert round(rows["udp-lan"].wire_bps) == 3250
 
@@ -137,6 +133,22 @@ def test_override_judges_the_flags_of_a_section_together() -> None:
     first = override(minimal(), {"channel.loss": 0.1, "channel.burst": 1.5})
     both = override(first, {"channel.loss": 0.9, "channel.burst": 20.0})
     assert (both.channel.loss, both.channel.burst) == (0.9, 20.0)
+
+
+def test_redundancy_needs_a_buffer_that_waits_for_it() -> None:
+    settings = load_config(PACKETS)
+    with pytest.raises(ConfigError, match=r"ceiling_ms = 1000 is less than the 1000.* needs"):
+        override(settings, {"wire.frames_per_packet": 6, "jitter_buffer.floor_ms": 40.5})
+    longer = {"wire.frames_per_packet": 6, "jitter_buffer.ceiling_ms": 2000.0}
+    assert override(settings, longer).wire.repair_ms == 960
+    text = PACKETS.read_text()
+    with pytest.raises(ConfigError, match=r"^here: jitter_buffer\.ceiling_ms"):
+        parse_config(
+            text.replace("redundancy_distance = 2", "redundancy_distance = 3").replace(
+                "frames_per_packet = 3", "frames_per_packet = 7"
+            ),
+            source="here",
+        )
 
 
 def test_override_names_the_flag() -> None:

@@ -18,7 +18,7 @@ from linkcodec.devices import DeviceInfo
 from linkcodec.exceptions import DeviceError
 from linkcodec.tokenfile import load_tokens
 
-COMMANDS = ("encode", "decode", "simulate", "budget", "devices", "talk", "send", "receive")
+COMMANDS = ("encode", "decode", "simulate", "budget", "devices", "talk", "send", "receive", "key")
 
 Capture = pytest.CaptureFixture[str]
 
@@ -149,6 +149,18 @@ def test_token_file_of_another_version_of_the_codec(
     text = fails(capsys, "decode", tmp_path / "a.lkc", tmp_path / "out.wav")
     assert "tone version 1" in text
     assert "version 2" in text
+    assert "a.lkc" in text
+
+
+def test_decode_with_another_build_of_the_codec(
+    speech: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    tokens = tmp_path / "a.lkc"
+    runs(capsys, "encode", speech, tokens, "--codec", "compact-light")
+    runs(capsys, "decode", tokens, tmp_path / "a.wav", "--codec", "compact-light")
+    runs(capsys, "decode", tokens, tmp_path / "b.wav")
+    text = fails(capsys, "decode", tokens, tmp_path / "c.wav", "--codec", "tone")
+    assert "a.lkc" in text
 
 
 # simulate

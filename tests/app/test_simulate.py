@@ -19,9 +19,15 @@ CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
 CODEC = tonecodec.ToneCodec()
 
 
+FRAMES = {"sat-1200-sync": 7, "serial-1200-8n1": 6, "udp-lan": 2}
+
+
 def config(name: str = "sat-1200-sync", **channel: object) -> CallConfig:
-    flags = {f"channel.{field}": value for field, value in channel.items()}
-    return override(load_config(CONFIGS / f"{name}.toml"), {"codec.quantizers": 6, **flags})
+    """A shipped configuration in packet mode, with 6 codebooks."""
+    flags: dict[str, object] = {f"channel.{field}": value for field, value in channel.items()}
+    flags |= {"codec.quantizers": 6, "wire.mode": "packets"}
+    flags["wire.frames_per_packet"] = FRAMES[name]
+    return override(load_config(CONFIGS / f"{name}.toml"), flags)
 
 
 def simulate(settings: CallConfig, pcm: Pcm) -> SimulationResult:
@@ -59,7 +65,7 @@ def test_rate_stays_within_the_line(name: str, quantizers: int, limit: float) ->
     settings = override(load_config(CONFIGS / f"{name}.toml"), {"codec.quantizers": quantizers})
     result = simulate(settings, pcm)
     check_sums(result)
-    pacer = result.sender.pacer
+    pacer = result.sender.wire
     assert 0.9 * limit < pacer.wire.peak_bps <= limit
     assert pacer.wire.mean_bps <= limit
     assert pacer.line.peak_bps <= 1200
@@ -87,7 +93,7 @@ def test_silence_costs_little_and_sounds_like_the_room() -> None:
     result = simulate(config(), room.astype(np.float32))
     statistics = result.sender.statistics
     assert statistics.frames_gated > 0.9 * statistics.frames_encoded
-    assert result.sender.pacer.wire.mean_bps < 80
+    assert result.sender.wire.wire.mean_bps < 80
     tail = result.pcm[80_000:]
     assert -55.0 < 10.0 * np.log10(np.mean(tail**2)) < -45.0
 
@@ -172,6 +178,32 @@ def test_counts_add_up_on_any_channel(
     result = simulate(config(name, loss=loss, ber=ber, jitter_ms=jitter, seed=seed), pcm)
     check_sums(result)
     assert result.pcm.size == pcm.size
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_redundancy_brings_lost_frames_back(seed: int) -> None:
+    settings = load_config(CONFIGS / "sat-1200-packets.toml")
+    settings = override(settings, {"gate.enabled": False, "channel.seed": seed})
+    plain = override(settings, {"wire.redundancy": "none"})
+    pcm = tonecodec.speech_like(40.0)
+    with_copies, without = simulate(settings, pcm), simulate(plain, pcm)
+    check_sums(with_copies)
+    assert 0.02 * without.frames_sent < without.frames_lost
+    assert with_copies.frames_lost < 0.6 * without.frames_lost
+    assert with_copies.frames_late < 0.05 * with_copies.frames_sent
+    assert with_copies.sender.wire.line.peak_bps <= 1200
+    assert with_copies.delays.mouth_to_ear > without.delays.mouth_to_ear + 0.4
+
+
+def test_sender_follows_the_reports_of_the_receiver() -> None:
+    settings = config("sat-1200-sync", loss=0.1, burst=2.0)
+    settings = override(settings, {"gate.enabled": False, "jitter_buffer.ceiling_ms": 3000.0})
+    adaptive = override(settings, {"adaptation.enabled": True})
+    pcm = tonecodec.speech_like(60.0)
+    fixed, adapted = simulate(settings, pcm), simulate(adaptive, pcm)
+    check_sums(adapted)
+    assert adapted.frames_lost < 0.7 * fixed.frames_lost
+    assert adapted.sender.wire.line.peak_bps <= 1200
 
 
 def test_impossible_codebooks_and_traces_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from linkcodec.app.timeline import HELD_FRAMES, Timeline
 from linkcodec.codec import Pcm
+from linkcodec.frame import Silence
 
 SIZE = 8
 
@@ -44,7 +45,7 @@ def test_step_back_replaces_what_was_given() -> None:
 
 def test_step_forward_is_filled_with_noise_of_the_room() -> None:
     line = timeline()
-    line.add(0, frame(0.1), noise_dbfs=-40.0)
+    line.add(0, frame(0.1), background=Silence(-40.0))
     line.add(30, frame(0.2))
     pcm = line.finish()
     assert pcm.size == 31 * SIZE

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from benchmarks import table
 from benchmarks.cache import Scores
-from benchmarks.table import BEGIN, END, Summary, by_bitrate, markdown, replace_between, summarise
+from benchmarks.table import Summary, by_bitrate, markdown, replace_between, summarise
 from linkcodec.exceptions import InputError
+
+BEGIN, END = (marker.format("quality") for marker in (table.BEGIN, table.END))
 
 
 def summary(scores: list[Scores], *, bitrate: float | None = 1100.0, ours: bool = False) -> Summary:
@@ -60,6 +65,16 @@ def test_replace_between() -> None:
     new = replace_between(page, r"a \1 table" + "\n")
     assert new == f"# Title\n\n{BEGIN}\n\na \\1 table\n\n{END}\n\nrest\n"
     assert replace_between(new, r"a \1 table") == new
+
+
+def test_each_benchmark_has_markers_of_its_own(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    other = BEGIN.replace("quality", "other"), END.replace("quality", "other")
+    page.write_text(f"{BEGIN}\nold\n{END}\n{other[0]}\n{other[1]}\n", encoding="utf-8")
+    table.write_page(page, "new", name="other")
+    assert page.read_text(encoding="utf-8") == (
+        f"{BEGIN}\nold\n{END}\n{other[0]}\n\nnew\n\n{other[1]}\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from linkcodec.codec import Pcm
-from linkcodec.comfort_noise import ComfortNoise
+from linkcodec.comfort_noise import COLOUR_BANDS_HZ, ComfortNoise, colour_of, colour_shape
 
 
 def level(pcm: Pcm) -> float:
@@ -97,3 +102,58 @@ def test_any_level_stays_in_full_scale(dbfs: float) -> None:
 def test_no_samples() -> None:
     noise = ComfortNoise(16_000)
     assert noise.generate(0, -40.0).shape == (0,)
+
+
+def densities(pcm: Pcm, sample_rate: int = 16_000) -> npt.NDArray[np.float64]:
+    """Power per hertz in the bands of the colour, in dB."""
+    pieces = pcm[: pcm.size // 1024 * 1024].astype(np.float64).reshape(-1, 1024)
+    power = np.mean(np.abs(np.fft.rfft(pieces * np.hanning(1024))) ** 2, axis=0)
+    edges = np.searchsorted(np.fft.rfftfreq(1024, 1 / sample_rate), COLOUR_BANDS_HZ)
+    bands = [power[low:high].mean() for low, high in pairwise(edges)]
+    return np.asarray(10 * np.log10(bands))
+
+
+def shape(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(values - values.mean())
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.5, 1.0, 1.5, 2.0])
+def test_the_colour_of_a_noise_comes_back(tilt: float) -> None:
+    """White to brown: each band of the comfort noise is near the original's."""
+    rng = np.random.default_rng(1)
+    hertz = np.fft.rfftfreq(320_000, 1 / 16_000)
+    spectrum = np.fft.rfft(rng.standard_normal(320_000)) / np.maximum(hertz, 40) ** (tilt / 2)
+    original = densities(np.fft.irfft(spectrum).astype(np.float32))
+    again = densities(ComfortNoise(16_000).generate(320_000, -40.0, colour_of(original)))
+    error = shape(again) - shape(original)
+    assert np.sqrt(np.mean(error**2)) < 2.6
+    assert np.max(np.abs(error)) < 5.5
+
+
+@given(st.integers(0, 4095))
+@settings(deadline=None)
+def test_every_colour_is_its_own_nearest(colour: int) -> None:
+    assert colour_of(colour_shape(colour)) == colour
+    assert colour_of(colour_shape(colour) - 47.3) == colour
+
+
+def test_colour_zero_is_an_ordinary_room_and_so_is_no_spectrum() -> None:
+    assert colour_of(np.full(8, np.nan)) == 0
+    assert colour_of(np.append(colour_shape(0)[:6], [np.nan, np.nan])) == 0
+
+
+@pytest.mark.parametrize("colour", [0, 0x700, 0x800, 0xFFF])
+def test_every_colour_has_the_level_asked_for(colour: int) -> None:
+    assert level(ComfortNoise(16_000).generate(160_000, -45.0, colour)) == pytest.approx(
+        -45, abs=0.5
+    )
+
+
+def test_a_change_of_colour_does_not_click() -> None:
+    noise = ComfortNoise(16_000)
+    before = noise.generate(16_000, -40.0, 0x700)
+    change = [noise.generate(1280, -40.0, colour) for colour in (0x900, 0x700, 0x900, 0)]
+    after = noise.generate(16_000, -40.0, 0x900)
+    steps = [float(np.max(np.abs(np.diff(part)))) for part in (before, after)]
+    assert np.max(np.abs(np.diff(np.concatenate(change)))) < 1.3 * max(steps)
+    assert min(level(part) for part in change) > -44

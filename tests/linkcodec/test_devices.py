@@ -75,6 +75,8 @@ class StandIn:
         self.streams: list[Stream] = []
         self.start_fails = False
         self.closed = 0
+        self.looked = 0
+        self.lost = False
 
     def query_hostapis(self) -> list[Any]:
         return [{"name": "ALSA"}, {"name": "JACK"}]
@@ -99,6 +101,13 @@ class StandIn:
         return self.streams[-1]
 
     InputStream = OutputStream = _open
+
+    def _terminate(self) -> None:
+        self.looked += 1
+
+    def _initialize(self) -> None:
+        if self.lost:
+            raise PortAudioError("Host error")
 
 
 @pytest.fixture
@@ -309,6 +318,24 @@ def test_drain_waits_until_all_is_played(install: Install, monkeypatch: pytest.M
         sink.write(np.zeros(8000, np.float32))
         sink.drain(timeout=0.05)
         assert sink.waiting == pytest.approx((8000 - 5 * 160) / 16_000)
+
+
+def test_devices_are_looked_for_again_only_while_none_is_open(install: Install) -> None:
+    sound = install(BOTH)
+    devices.refresh_devices()
+    assert sound.looked == 1
+    with open_input(sample_rate=16_000) as source, open_output(sample_rate=16_000) as sink:
+        devices.refresh_devices()
+        source.close()
+        source.close()
+        devices.refresh_devices()
+        assert sound.looked == 1
+        assert sink.alive
+    devices.refresh_devices()
+    assert sound.looked == 2
+    sound.lost = True
+    with pytest.raises(DeviceError, match="cannot be listed"):
+        devices.refresh_devices()
 
 
 @settings(deadline=None)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from speechlike import Signal, noise, phrase, syllable
 
+from linkcodec.comfort_noise import ComfortNoise
 from linkcodec.exceptions import ConfigError
 from linkcodec.gate import GateConfig, GateDecision, GateState, VoiceGate
 
@@ -211,7 +212,7 @@ def test_noise_level(dbfs: float) -> None:
     speech = phrase(RATE, dbfs=dbfs + 25, seed=2)
     whole = noise(RATE * 12, dbfs=dbfs, seed=13)
     whole[RATE * 6 : RATE * 6 + speech.size] += speech
-    levels = [decision.noise_dbfs for decision in run(whole).decisions]
+    levels = [decision.background.level_dbfs for decision in run(whole).decisions]
     assert levels[int(5.9 / 0.08)] == pytest.approx(dbfs, abs=0.7)
     assert levels[-1] == pytest.approx(dbfs, abs=0.7)
     assert max(levels[30:]) < dbfs + 4
@@ -249,7 +250,7 @@ def test_flags_are_consistent_for_any_sound(parts: list[tuple[int, int]], seed: 
             assert decision.start is (decision.send and not open_before)
             assert decision.pre_roll <= unsent
             assert decision.send or not decision.end
-            assert -127 <= decision.noise_dbfs <= 0
+            assert -127 <= decision.background.level_dbfs <= 0
             unsent = 0 if decision.send else unsent + 1
             open_before = decision.send and not decision.end
 
@@ -275,3 +276,73 @@ def test_only_whole_frames(samples: int) -> None:
 def test_settings_out_of_range(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=rf"gate\.{field} = .* is outside"):
         GateConfig(**{field: value})  # type: ignore[arg-type]
+
+
+def pushed(config: GateConfig, keys: dict[int, bool], frames: int = 20) -> list[GateDecision]:
+    """Decisions over loud speech, with the key going down or up before some frames."""
+    gate = VoiceGate(config, sample_rate=RATE)
+    speech = np.tile(phrase(RATE, dbfs=-20, seed=1), 9)[: frames * FRAME].astype(np.float32)
+    decisions = []
+    for number, frame in enumerate(speech.reshape(-1, FRAME)):
+        if number in keys:
+            gate.key(down=keys[number])
+        decisions.append(gate.decide(frame))
+    return decisions
+
+
+def test_momentary_key_sends_while_it_is_down() -> None:
+    decisions = pushed(GateConfig(mode="momentary"), {5: True, 9: False})
+    assert [n for n, decision in enumerate(decisions) if decision.send] == [5, 6, 7, 8, 9]
+    assert [n for n, decision in enumerate(decisions) if decision.start] == [5]
+    assert [n for n, decision in enumerate(decisions) if decision.end] == [9]
+    assert decisions[5].pre_roll == 0
+
+
+def test_latching_key_sends_from_press_to_press() -> None:
+    keys = {3: True, 4: False, 8: True, 9: False, 15: True}
+    decisions = pushed(GateConfig(mode="latching"), keys)
+    sent = [n for n, decision in enumerate(decisions) if decision.send]
+    assert sent == [*range(3, 9), *range(15, 20)]
+
+
+def test_time_out_waits_for_another_press() -> None:
+    config = GateConfig(mode="momentary", time_out_seconds=0.4)
+    decisions = pushed(config, {2: True, 12: False, 14: True})
+    assert [n for n, one in enumerate(decisions) if one.send] == [*range(2, 7), *range(14, 19)]
+    assert [n for n, one in enumerate(decisions) if one.end] == [6, 18]
+
+
+def test_time_out_of_the_voice_waits_for_a_pause() -> None:
+    speech = phrase(RATE, dbfs=-20, seed=1, syllables=30)
+    signal = np.concatenate([np.zeros(RATE * 2), speech, np.zeros(RATE * 2), speech[: RATE * 2]])
+    decisions = run(signal, GateConfig(time_out_seconds=3.0)).decisions
+    starts = [n for n, one in enumerate(decisions) if one.start]
+    ends = [n for n, one in enumerate(decisions) if one.end]
+    assert len(starts) == 2
+    assert ends[0] + 1 - starts[0] + decisions[starts[0]].pre_roll == round(3.0 / 0.08)
+    assert starts[1] * 0.08 == pytest.approx(4 + speech.size / RATE, abs=0.3)
+
+
+def test_the_key_means_nothing_to_vox() -> None:
+    gate = VoiceGate(GateConfig(), sample_rate=RATE)
+    gate.key(down=True)
+    assert not gate.keyed
+    assert not gate.decide(np.zeros(FRAME, np.float32)).send
+
+
+def test_unknown_mode() -> None:
+    with pytest.raises(ConfigError, match=r"gate\.mode = 'push' is unknown: use one of vox"):
+        GateConfig(mode="push")
+
+
+@pytest.mark.parametrize("tilt", [0.0, 1.0, 2.0])
+def test_colour_of_the_background(tilt: float) -> None:
+    """What the gate learns of steady noise makes comfort noise of the same colour."""
+    whole = noise(RATE * 8, dbfs=-45, seed=3, tilt=tilt)
+    background = run(whole).decisions[-1].background
+    made = ComfortNoise(RATE).generate(RATE * 8, background.level_dbfs, background.colour)
+    powers = []
+    for pcm in (whole, made):
+        spectrum = np.mean(np.abs(np.fft.rfft(pcm[: RATE * 8].reshape(-1, 640))) ** 2, axis=0)
+        powers.append([10 * np.log10(spectrum[low : low + 32].mean()) for low in (8, 40, 120, 200)])
+    assert np.max(np.abs(np.array(powers[0]) - np.array(powers[1]))) < 3.5

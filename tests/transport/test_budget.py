@@ -3,7 +3,16 @@ from __future__ import annotations
 import pytest
 
 from linkcodec.exceptions import ConfigError
-from transport.budget import budget, check_fits
+from transport.budget import (
+    BudgetRow,
+    SlotRow,
+    budget,
+    check_config,
+    check_fits,
+    check_slots,
+    slot_budget,
+)
+from transport.config import LinkConfig, SecurityConfig, WireConfig
 from transport.linerate import Framing
 
 
@@ -77,3 +86,62 @@ def test_errors_have_the_numbers_and_a_way_out(
 def test_rate_must_be_positive() -> None:
     with pytest.raises(ConfigError, match="rate = 0"):
         budget(0, Framing.SYNC)
+
+
+def test_slots_at_1200() -> None:
+    rows = {row.quantizers: row for row in slot_budget(1200, Framing.SYNC)}
+    assert max(rows) == 8
+    full, robust = rows[8], rows[6]
+    assert (full.slot_bytes, full.wire_bps, full.line_bps) == (12, 1200, 1200)
+    assert full.overhead == pytest.approx(8 / 96)
+    assert full.protected == "1-bit check on books 1-2"
+    assert (robust.covered, robust.errors) == (6, 3)
+    assert robust.protected == "3 wrong bits in books 1-6 repaired"
+    assert full.side_bps == 18.75
+    assert full.send_ms == pytest.approx(80)
+
+
+def test_slots_on_an_asynchronous_line() -> None:
+    row = slot_budget(1200, Framing.ASYNC_8N1, interleaver_slots=4)[0]
+    assert (row.quantizers, row.slot_bytes, row.wire_bps) == (6, 9, 900)
+    assert row.overhead <= 0.084
+    assert row.line_bps == 1125
+    assert row.send_ms == pytest.approx(75)
+    assert row.spread_ms == pytest.approx(240)
+    assert row.protected == "none"
+
+
+def test_slots_that_do_not_fit_are_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"takes 99 bits .*1200 bit/s .*use quantizers = 8$"):
+        check_slots(1200, Framing.SYNC, quantizers=9)
+
+
+@pytest.mark.parametrize(
+    ("mode", "quantizers", "security"),
+    [("slots", 8, "off"), ("packets", 8, "off"), ("packets", 7, "encrypted")],
+)
+def test_settings_of_a_file_that_fit(mode: str, quantizers: int, security: str) -> None:
+    row = check_config(
+        LinkConfig(kind="loopback", rate=1200, framing="sync"),
+        WireConfig(mode=mode, frames_per_packet=7),
+        quantizers=quantizers,
+        security=SecurityConfig(mode=security),
+    )
+    assert row.quantizers == quantizers
+    assert isinstance(row, SlotRow) == (mode == "slots")
+
+
+def test_tags_count() -> None:
+    link = LinkConfig(kind="loopback", rate=1200, framing="sync")
+    wire = WireConfig(frames_per_packet=6)
+    clear = check_config(link, wire, quantizers=7, security=SecurityConfig())
+    signed = check_config(
+        link, wire, quantizers=7, security=SecurityConfig(mode="authenticated", tag_bytes=4)
+    )
+    assert isinstance(clear, BudgetRow)
+    assert isinstance(signed, BudgetRow)
+    assert signed.packet_bytes == clear.packet_bytes + 4
+    with pytest.raises(ConfigError, match=r"tags of 4 more bytes .* needs 1267 bit/s"):
+        check_config(
+            link, wire, quantizers=8, security=SecurityConfig(mode="authenticated", tag_bytes=4)
+        )

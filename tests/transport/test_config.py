@@ -7,9 +7,11 @@ import pytest
 
 from linkcodec.exceptions import ConfigError
 from transport.config import (
+    AdaptationConfig,
     ChannelConfig,
     JitterConfig,
     LinkConfig,
+    StationConfig,
     WireConfig,
     parse_address,
 )
@@ -65,6 +67,60 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
 def test_wrong_addresses(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^link\.bind = "):
         parse_address(text, "link.bind")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"mode": "pigeons"}, "wire.mode = 'pigeons'"),
+        ({"redundancy": "rs"}, "wire.redundancy = 'rs'"),
+        ({"redundant_books": 5}, "wire.redundant_books = 5"),
+        ({"redundancy_distance": 0}, "wire.redundancy_distance = 0"),
+        ({"redundancy": "copy", "frames_per_packet": 86}, "use 1 to 85"),
+    ],
+)
+def test_redundancy_errors_name_the_field(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError, match=field):
+        WireConfig(**{"frames_per_packet": 4, **changes})
+
+
+def test_what_redundancy_costs() -> None:
+    assert WireConfig(frames_per_packet=4).parity_books == 0
+    assert WireConfig(frames_per_packet=4).repair_ms == 0
+    copy = WireConfig(frames_per_packet=4, redundancy="copy")
+    assert (copy.parity_books, copy.distances, copy.repair_ms) == (2, (2,), 640)
+    parity = WireConfig(frames_per_packet=4, redundancy="parity", redundant_books=1)
+    assert (parity.parity_books, parity.distances, parity.repair_ms) == (1, (1, 3), 960)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"floor": 0}, "adaptation.floor"),
+        ({"ceiling": 17}, "adaptation.ceiling"),
+        ({"floor": 6, "ceiling": 5}, "adaptation.floor = 6 is above"),
+        ({"report_seconds": 0}, "adaptation.report_seconds"),
+        ({"patience_seconds": math.nan}, "adaptation.patience_seconds"),
+    ],
+)
+def test_adaptation_errors_name_the_field(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError, match=field):
+        AdaptationConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"call_sign": "n0call"}, "station.call_sign = 'n0call'"),
+        ({"call_sign": "TOOLONG/PM"}, "up to 9"),
+        ({"talker": 256}, "station.talker"),
+        ({"identify_seconds": 601}, "station.identify_seconds"),
+        ({"text_copies": 0}, "station.text_copies"),
+    ],
+)
+def test_station_errors_name_the_field(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError, match=field):
+        StationConfig(**changes)
 
 
 @pytest.mark.parametrize("frames", [0, 101])

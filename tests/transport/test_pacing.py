@@ -5,7 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transport.linerate import Framing, line_bits
-from transport.pacing import Pacer
+from transport.pacing import Pacer, Parcel
+
+
+def offer(pacer: Pacer, data: bytes, now: float, *, voice: bool = True) -> list[bytes]:
+    return [one.data for one in pacer.offer(Parcel(data=data, voice=voice), now)]
 
 
 def drain(pacer: Pacer, now: float) -> list[tuple[float, bytes]]:
@@ -13,7 +17,7 @@ def drain(pacer: Pacer, now: float) -> list[tuple[float, bytes]]:
     sent = []
     while (due := pacer.next_time()) is not None:
         now = max(now, due)
-        sent += [(now, data) for data in pacer.poll(now)]
+        sent += [(now, one.data) for one in pacer.poll(now)]
     return sent
 
 
@@ -21,9 +25,9 @@ def test_a_free_line_takes_a_packet_at_once() -> None:
     pacer = Pacer(rate=1200, framing=Framing.SYNC)
     assert pacer.next_time() is None
     assert pacer.poll(5.0) == []
-    pacer.offer(b"x" * 81, 5.0)
+    offer(pacer, b"x" * 81, 5.0)
     assert pacer.next_time() == 5.0
-    assert pacer.poll(5.0) == [b"x" * 81]
+    assert [one.data for one in pacer.poll(5.0)] == [b"x" * 81]
     assert pacer.idle_at == pytest.approx(5.0 + 664 / 1200)
 
 
@@ -31,7 +35,7 @@ def test_a_free_line_takes_a_packet_at_once() -> None:
 def test_packets_wait_for_the_line(framing: Framing, bit_times: int) -> None:
     pacer = Pacer(rate=1200, framing=framing)
     for i in range(3):
-        pacer.offer(bytes([i] * 58), 0.0)
+        offer(pacer, bytes([i] * 58), 0.0)
     on_line = 60 * bit_times / 1200
     sent = drain(pacer, 0.0)
     assert [data for _, data in sent] == [bytes([i] * 58) for i in range(3)]
@@ -44,11 +48,11 @@ def test_packets_wait_for_the_line(framing: Framing, bit_times: int) -> None:
 
 def test_full_queue_drops_the_oldest_voice() -> None:
     pacer = Pacer(rate=1200, framing=Framing.SYNC)
-    assert pacer.offer(b"silence", 0.0, voice=False) == []
-    assert pacer.offer(b"one", 0.0) == []
-    assert pacer.offer(b"two", 0.0) == []
-    assert pacer.offer(b"three", 0.0) == []
-    assert pacer.offer(b"four", 0.0) == [b"one"]
+    assert offer(pacer, b"silence", 0.0, voice=False) == []
+    assert offer(pacer, b"one", 0.0) == []
+    assert offer(pacer, b"two", 0.0) == []
+    assert offer(pacer, b"three", 0.0) == []
+    assert offer(pacer, b"four", 0.0) == [b"one"]
     assert pacer.packets_dropped == 1
     assert len(pacer) == 4
     assert [data for _, data in drain(pacer, 0.0)] == [b"silence", b"two", b"three", b"four"]
@@ -57,9 +61,9 @@ def test_full_queue_drops_the_oldest_voice() -> None:
 
 def test_control_packets_never_push_voice_out() -> None:
     pacer = Pacer(rate=1200, framing=Framing.SYNC, limit=1)
-    pacer.offer(b"voice", 0.0)
-    pacer.offer(b"silence", 0.0, voice=False)
-    assert pacer.offer(b"bye", 0.0, voice=False) == [b"silence"]
+    offer(pacer, b"voice", 0.0)
+    offer(pacer, b"silence", 0.0, voice=False)
+    assert offer(pacer, b"bye", 0.0, voice=False) == [b"silence"]
     assert [data for _, data in drain(pacer, 0.0)] == [b"voice", b"bye"]
 
 
@@ -70,7 +74,7 @@ def test_a_coarse_timer_does_not_waste_a_full_line() -> None:
     for step in range(4000):
         now = step * 0.015
         while now >= 0.56 * (pacer.packets_sent + len(pacer) + pacer.packets_dropped):
-            pacer.offer(b"x" * 81, now)
+            offer(pacer, b"x" * 81, now)
         sent += len(pacer.poll(now))
     assert pacer.packets_dropped == 0
     assert sent >= 60 / 0.56 - 2
@@ -91,8 +95,8 @@ def test_the_line_never_carries_more_than_its_rate(
     sent: list[tuple[float, bytes]] = []
     for wait, length in steps:
         now += wait
-        sent += [(now, data) for data in pacer.poll(now)]
-        pacer.offer(bytes(length), now)
+        sent += [(now, one.data) for one in pacer.poll(now)]
+        offer(pacer, bytes(length), now)
         assert len(pacer) <= 3
     sent += drain(pacer, now)
     assert pacer.line.peak_bps <= rate + 1e-6

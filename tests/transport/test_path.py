@@ -16,7 +16,7 @@ from transport.config import ChannelConfig, JitterConfig
 from transport.framing import StreamDeframer, encode_stream
 from transport.jitter import JitterBuffer
 from transport.linerate import Framing, capacity_bps
-from transport.pacing import Pacer
+from transport.pacing import Pacer, Parcel
 from transport.packet import TICKS, ByePacket, Packet, SilencePacket, VoicePacket, parse, serialise
 
 PRE_ROLL = 2
@@ -86,7 +86,9 @@ def carry(line: Line, spurts: list[tuple[int, int]], channel: ChannelConfig) -> 
     def receive(data: bytes, now: float) -> None:
         for piece in deframer.push(data) if line.framing.stream else [data]:
             try:
-                buffer.insert(parse(piece), now)
+                packet = parse(piece)
+                assert isinstance(packet, VoicePacket | SilencePacket | ByePacket)
+                buffer.insert(packet, now)
             except PacketError:
                 result.damaged += 1
 
@@ -99,9 +101,9 @@ def carry(line: Line, spurts: list[tuple[int, int]], channel: ChannelConfig) -> 
             packet = heapq.heappop(waiting)[2]
             voice = isinstance(packet, VoicePacket)
             result.voice_sent += len(packet.frames) if isinstance(packet, VoicePacket) else 0
-            assert pacer.offer(serialise(packet), now, voice=voice) == []
-        for data in pacer.poll(now):
-            wire = encode_stream(data) if line.framing.stream else data
+            assert pacer.offer(Parcel(data=serialise(packet), voice=voice), now) == []
+        for parcel in pacer.poll(now):
+            wire = encode_stream(parcel.data) if line.framing.stream else parcel.data
             for at, arrived in simulated.transmit(wire, now):
                 heapq.heappush(in_flight, (at, next(order), arrived))
         while in_flight and in_flight[0][0] <= now:

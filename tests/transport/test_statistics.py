@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transport.statistics import DelayMeter, RateMeter
+from linkcodec.frame import LOST, Frame, Silence
+from transport.statistics import DelayMeter, PlayoutStatistics, RateMeter, ReceiverStatistics
 
 
 def test_meters_start_at_zero() -> None:
@@ -56,3 +57,44 @@ def test_peak_is_that_of_the_worst_window(steps: list[tuple[int, int, int]]) -> 
     windows = [sum(bits_per_tenth[i : i + 10]) for i in range(len(bits_per_tenth))]
     assert meter.peak_bps == pytest.approx(max(windows, default=0), abs=1e-5)
     assert len(meter._recent) <= 21
+
+
+def test_playout_in_w3c_terms() -> None:
+    """Two frames, a run of two losses one of which was stretched, silence, a shortened frame."""
+    playout = PlayoutStatistics()
+    frame = Frame((1,))
+    for item, played, waited in (
+        (frame, 1280, 0.1),
+        (frame, 1280, 0.3),
+        (LOST, 1280, 0.0),
+        (LOST, 1600, 0.0),
+        (Silence(), 1280, 0.0),
+        (frame, 1024, 0.2),
+        (LOST, 1280, 0.0),
+    ):
+        playout.add(item, decoded=1280, played=played, energy=0.5, waited=waited, target=0.25)
+    counted = ReceiverStatistics(
+        packets_received=4,
+        voice_packets=3,
+        frames_received=3,
+        frames_lost=3,
+        frames_muted=2,
+        packets_late=1,
+        packets_duplicate=2,
+    )
+    assert playout.webrtc(counted, sample_rate=16_000) == {
+        "packetsReceived": 4,
+        "packetsLost": 3,
+        "packetsDiscarded": 3,
+        "totalSamplesReceived": 9024,
+        "totalSamplesDuration": 0.564,
+        "totalAudioEnergy": 3.5,
+        "concealedSamples": 4160 + 2560,
+        "silentConcealedSamples": 2560,
+        "concealmentEvents": 2,
+        "insertedSamplesForDeceleration": 320,
+        "removedSamplesForAcceleration": 256,
+        "jitterBufferDelay": round(0.6 * 1280, 3),
+        "jitterBufferTargetDelay": round(0.75 * 1280, 3),
+        "jitterBufferEmittedCount": 3840,
+    }

@@ -28,13 +28,17 @@ class Link(ABC):
     datagram: True where each `send` is one packet and arrives as such; False for a byte pipe,
         which carries packets as `transport.framing.encode_stream` makes them.
     name: for people, such as "udp 127.0.0.1:5004".
+    half_duplex: True where both ends share one channel: nothing should be sent between overs.
+    trouble: in words, why the link is down; empty if it is up or nobody knows.
     """
 
     datagram: bool
     name: str
+    half_duplex: bool = False
 
     def __init__(self) -> None:
         self.statistics = LinkStatistics()
+        self.trouble = ""
 
     @property
     def up(self) -> bool:
@@ -44,6 +48,9 @@ class Link(ABC):
     @abstractmethod
     def send(self, data: bytes) -> bool:
         """Send one packet without waiting; False if it was dropped (and counted)."""
+
+    def over(self, talking: bool) -> None:  # noqa: B027
+        """The talker is talking, or not; links with a key press or release it."""
 
     @abstractmethod
     def receive(self, timeout: float) -> list[bytes]:

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from linkcodec.compact.train.trainer import Run, TrainConfig
+from linkcodec.compact.versions import CURRENT_VERSION
 from linkcodec.exceptions import LinkcodecError
 
 
@@ -27,6 +28,7 @@ def _run(options: argparse.Namespace) -> None:
         config=config,
         recogniser=options.recogniser,
         start=options.start,
+        evaluation=options.evaluation,
     )
     try:
         for record in run.steps():
@@ -41,7 +43,15 @@ def _run(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from linkcodec.compact.weights import export_checkpoint
 
-    print(export_checkpoint(options.folder / "checkpoint.pt", options.weights))
+    checkpoint = options.folder / "checkpoint.pt"
+    print(export_checkpoint(checkpoint, options.weights, version=options.version))
+
+
+def _export_light(options: argparse.Namespace) -> None:
+    from linkcodec.light.weights import export_light
+
+    folder = options.folder or options.weights.parent
+    print("\n".join(export_light(options.weights, folder)))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("folder", type=Path)
     run.add_argument("--start", type=Path, help="a run's folder, or weights, to begin with")
     run.add_argument("--recogniser", type=Path, help="CTranslate2 model.bin of Whisper base")
+    run.add_argument("--evaluation", type=Path, help="clips to measure with at each checkpoint")
     for setting in fields(TrainConfig):
         default = setting.default
         run.add_argument(
@@ -74,7 +85,12 @@ def main(arguments: list[str] | None = None) -> int:
     export = commands.add_parser("export", help="write the weights of a run for the package")
     export.add_argument("folder", type=Path)
     export.add_argument("weights", type=Path)
+    export.add_argument("--version", type=int, default=CURRENT_VERSION, help="default %(default)s")
     export.set_defaults(act=_export)
+    light = commands.add_parser("export-light", help="write the light build of a weights file")
+    light.add_argument("weights", type=Path)
+    light.add_argument("folder", type=Path, nargs="?", help="default: beside the weights")
+    light.set_defaults(act=_export_light)
     options = parser.parse_args(arguments)
     try:
         options.act(options)

@@ -10,16 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soxr  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
-from linkcodec.compact.features import PAST, SAMPLE_RATE, STEP
-from linkcodec.compact.model import DELAY, FRAME_SIZE
+from linkcodec.compact.shape import DELAY, FRAME_SIZE, PAST, SAMPLE_RATE, STEP
+from linkcodec.compact.train.augment import (
+    Signal,
+    at_level,
+    at_ratio,
+    babble,
+    car_noise,
+    coloured_noise,
+    convolve,
+    music,
+    overdriven,
+    room_response,
+    telephone,
+)
 from linkcodec.exceptions import InputError
-
-Signal = npt.NDArray[np.float32]
 
 GROUP_WEIGHTS = {
     "aishell-sample": 2.5,
@@ -31,6 +40,31 @@ GROUP_WEIGHTS = {
 """Share of a group against its duration; 1 where none is given."""
 
 _EDGE = FRAME_SIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variety:
+    """Shares of the pieces that something happens to; levels are RMS in dB full scale.
+
+    `noise`, `room`, `clipped` and `second` (another talker) are heard by the encoder and only
+    partly meant for the decoder; `telephone`, `music` and `quiet` (background without speech)
+    are meant as they are heard.
+    """
+
+    speed: float = 0.5
+    microphone: float = 0.2
+    noise: float = 0.3
+    room: float = 0.12
+    telephone: float = 0.05
+    clipped: float = 0.04
+    second: float = 0.03
+    music: float = 0.02
+    quiet: float = 0.02
+    far_level: float = 0.15
+    level: float = -24.0
+    level_spread: float = 4.5
+    lowest: float = -42.0
+    highest: float = -9.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +81,9 @@ class Batch:
 class Corpus:
     """A prepared corpus on disk and its random variations."""
 
-    def __init__(self, folder: Path, *, frames: int, seed: int) -> None:
+    def __init__(
+        self, folder: Path, *, frames: int, seed: int, variety: Variety | None = None
+    ) -> None:
         index = folder / "clips.json"
         if not index.exists():
             raise InputError(f"{folder}: no prepared corpus; run 'prepare' first")
@@ -58,6 +94,7 @@ class Corpus:
         # Room for pieces that are played up to 15 % faster.
         self._room = int((self._samples + PAST + 2 * _EDGE) * 1.16)
         self._random = np.random.default_rng(seed)
+        self._variety = variety or Variety()
         fitting = [clip for clip in clips if clip["length"] >= self._room // 2]
         self._starts = np.array([clip["start"] for clip in fitting])
         self._lengths = np.array([clip["length"] for clip in fitting])
@@ -83,7 +120,7 @@ class Corpus:
 
     def _speed(self, audio: Signal, pitch: Signal) -> tuple[Signal, Signal]:
         """Other voices from the same talkers: faster and higher, or slower and lower."""
-        if self._random.random() < 0.5:
+        if not self._chance(self._variety.speed):
             return audio, pitch
         ratio = float(np.exp(self._random.uniform(np.log(0.87), np.log(1.15))))
         rate = int(SAMPLE_RATE * ratio)
@@ -93,41 +130,84 @@ class Corpus:
         nearest = np.minimum(np.round(np.arange(count // STEP) * ratio), len(pitch) - 1)
         return resampled, pitch[nearest.astype(np.int64)] * np.float32(ratio)
 
+    def _chance(self, share: float) -> bool:
+        return bool(self._random.random() < share)
+
     def _noise(self, samples: int) -> Signal:
-        """Background: babble of other clips, or noise of a random spectral tilt."""
-        if self._random.random() < 0.4:
-            babble = np.zeros(samples, dtype=np.float32)
-            for _ in range(int(self._random.integers(2, 7))):
-                piece = self._piece()[0]
-                babble += np.resize(piece, samples) / (np.std(piece) + 1e-4)
-            return babble
-        spectrum = np.fft.rfft(self._random.standard_normal(samples))
-        frequency = np.linspace(1e-2, 1.0, len(spectrum))
-        spectrum *= frequency ** self._random.uniform(-1.5, 0.3)
-        return np.fft.irfft(spectrum, n=samples).astype(np.float32)
+        """Background: babble of other clips, a car, or noise of a random spectral tilt."""
+        kind = self._random.random()
+        if kind < 0.5:
+            count = int(self._random.integers(2, 7))
+            talkers = [self._piece()[0] for _ in range(count)]
+            return babble(self._random, talkers, samples)
+        if kind < 0.65:
+            return car_noise(self._random, samples)
+        tilt = float(self._random.uniform(-0.3, 1.5))
+        return coloured_noise(self._random, samples, tilt=tilt)
+
+    def _level(self) -> float:
+        variety = self._variety
+        if self._chance(variety.far_level):
+            return float(self._random.uniform(variety.lowest, variety.highest))
+        level = self._random.normal(variety.level, variety.level_spread)
+        return float(np.clip(level, variety.lowest, variety.highest))
 
     def _vary(self, audio: Signal) -> tuple[Signal, Signal]:
-        """Level, microphone, band and noise: what is heard and what is meant."""
-        loudness = np.sqrt(np.mean(audio**2)) + 1e-5
-        level = np.clip(self._random.normal(-24.0, 4.5), -40.0, -12.0)
-        clean = audio * np.float32(10 ** (level / 20) / loudness)
-        if self._random.random() < 0.2:
-            spectrum = np.fft.rfft(clean)
-            points = self._random.normal(0.0, 4.0, 6)
-            curve = np.interp(np.linspace(0, 5, len(spectrum)), np.arange(6), points)
-            clean = np.fft.irfft(spectrum * 10 ** (curve / 20), n=len(clean)).astype(np.float32)
-        heard, meant = clean, clean
-        if self._random.random() < 0.2:
-            noise = self._noise(len(clean))
-            snr = self._random.uniform(5.0, 30.0)
-            noise *= np.float32(np.std(clean) / (np.std(noise) + 1e-6) * 10 ** (-snr / 20))
-            # The far end should hear the talker more than the room.
-            heard, meant = clean + noise, clean + np.float32(0.35) * noise
+        """What is heard and what is meant: microphone, level, then what the place adds."""
+        variety = self._variety
+        if self._chance(variety.microphone):
+            audio = self._microphone(audio)
+        if self._chance(variety.telephone):
+            audio = telephone(audio)
+        meant = at_level(audio, self._level()) if audio.any() else audio
+        heard = meant
+        if self._chance(variety.room):
+            heard, meant = self._in_a_room(meant)
+        if self._chance(variety.second):
+            other = np.resize(self._piece()[0], len(meant))
+            other = at_ratio(other, meant, self._random.uniform(0.0, 12.0))
+            heard, meant = heard + other, meant + np.float32(0.7) * other
+        if self._chance(variety.noise):
+            noise = at_ratio(self._noise(len(meant)), meant, self._random.uniform(5.0, 30.0))
+            # The far end should hear the talker more than the background.
+            heard, meant = heard + noise, meant + np.float32(0.35) * noise
+        if self._chance(variety.clipped):
+            heard = overdriven(heard, share=float(10 ** self._random.uniform(-2.5, -1.0)))
         return np.clip(heard, -1.0, 1.0), meant
 
+    def _microphone(self, audio: Signal) -> Signal:
+        spectrum = np.fft.rfft(audio)
+        points = self._random.normal(0.0, 4.0, 6)
+        curve = np.interp(np.linspace(0, 5, len(spectrum)), np.arange(6), points)
+        return np.fft.irfft(spectrum * 10 ** (curve / 20), n=len(audio)).astype(np.float32)
+
+    def _in_a_room(self, dry: Signal) -> tuple[Signal, Signal]:
+        """Heard with the whole room, meant with a third of it."""
+        response = room_response(
+            self._random,
+            seconds=float(self._random.uniform(0.15, 0.8)),
+            direct_db=float(self._random.uniform(-3.0, 10.0)),
+        )
+        wet = convolve(dry, response)
+        return wet, dry + np.float32(0.35) * (wet - dry)
+
+    def _no_speech(self) -> tuple[Signal, Signal]:
+        """Music or a quiet background in the place of speech, and no pitch."""
+        kinds = self._variety.music + self._variety.quiet
+        room = self._room - self._room % STEP
+        if self._chance(self._variety.music / kinds):
+            sound = at_level(music(self._random, room), float(self._random.uniform(-35, -18)))
+        else:
+            sound = at_level(self._noise(room), float(self._random.uniform(-90, -50)))
+        return np.clip(sound, -1.0, 1.0), np.zeros(room // STEP, dtype=np.float32)
+
     def _item(self) -> tuple[Signal, Signal, Signal]:
-        audio, pitch = self._speed(*self._piece())
-        heard, meant = self._vary(audio)
+        if self._chance(self._variety.music + self._variety.quiet):
+            audio, pitch = self._no_speech()
+            heard = meant = audio
+        else:
+            audio, pitch = self._speed(*self._piece())
+            heard, meant = self._vary(audio)
         spare = (len(audio) - PAST - self._samples - _EDGE) // STEP
         start = PAST + int(self._random.integers(2, max(3, spare))) * STEP
         step = start // STEP

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from linkcodec.compact.features import FEATURES, PAST, Features, mel_matrix
-from linkcodec.compact.synthesis import FRAME, HOP
+from linkcodec.compact.features import Features
+from linkcodec.compact.shape import FEATURES, HOP, PAST, SYNTHESIS_FRAME, mel_matrix
 
 RESOLUTIONS = ((256, 64, 24), (512, 128, 48), (1024, 256, 80), (2048, 512, 128))
 """Window, hop (samples) and Mel bands of each view."""
@@ -24,7 +24,9 @@ class SpectralLoss(nn.Module):
         super().__init__()
         for window, _, bands in RESOLUTIONS:
             self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
-            self.register_buffer(f"mel{window}", mel_matrix(bands=bands, fft=window).t())
+            self.register_buffer(
+                f"mel{window}", torch.from_numpy(mel_matrix(bands=bands, fft=window)).t()
+            )
 
     def _magnitudes(self, x: Tensor, window: int, hop: int) -> Tensor:
         frames = x.unfold(1, window, hop) * self.get_buffer(f"window{window}")
@@ -58,8 +60,9 @@ class EnvelopeLoss(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("window", torch.hann_window(FRAME), persistent=False)
-        self.register_buffer("mel", mel_matrix(bands=32, fft=FRAME).t(), persistent=False)
+        self.register_buffer("window", torch.hann_window(SYNTHESIS_FRAME), persistent=False)
+        mel = torch.from_numpy(mel_matrix(bands=32, fft=SYNTHESIS_FRAME)).t()
+        self.register_buffer("mel", mel, persistent=False)
 
     def forward(
         self, voice: Tensor, voice_filter: Tensor, noise_gain: Tensor, target: Tensor
@@ -67,9 +70,9 @@ class EnvelopeLoss(nn.Module):
         """Spectra and filters as in `Synthesizer`; `target` (items, samples)."""
         power = (voice.abs() * voice_filter.abs()).square()
         power = power + noise_gain.square() * self.window.square().sum()
-        scale = (FRAME / 1024) ** 0.5
+        scale = (SYNTHESIS_FRAME / 1024) ** 0.5
         with torch.no_grad():
-            frames = target.unfold(1, FRAME, HOP) * self.window
+            frames = target.unfold(1, SYNTHESIS_FRAME, HOP) * self.window
             meant = torch.fft.rfft(frames).abs() / scale
         made = torch.sqrt(power[:, : meant.shape[1]] + 1e-9) / scale
         loud = F.l1_loss(torch.log(made @ self.mel + 1e-3), torch.log(meant @ self.mel + 1e-3))

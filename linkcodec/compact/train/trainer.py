@@ -26,17 +26,13 @@ import torch
 from torch import Tensor, nn
 
 from linkcodec.compact.layers import Context
-from linkcodec.compact.model import (
-    DELAY,
-    FRAME_SIZE,
-    PITCH_CENTRE,
-    CompactModel,
-    ModelConfig,
-)
+from linkcodec.compact.model import CompactModel, ModelConfig
+from linkcodec.compact.shape import DELAY, FRAME_SIZE, PITCH_CENTRE
 from linkcodec.compact.synthesis import SynthesisState
 from linkcodec.compact.train.batches import Corpus, fill_pitch
 from linkcodec.compact.train.codebooks import CodebookTrainer
 from linkcodec.compact.train.discriminators import Discriminators
+from linkcodec.compact.train.evaluate import Evaluation
 from linkcodec.compact.train.listener import Listener
 from linkcodec.compact.train.losses import EnvelopeLoss, Guide, SpectralLoss
 from linkcodec.compact.weights import load_weights
@@ -46,6 +42,10 @@ from linkcodec.frame import INDEX_BITS
 LISTENER_LAYERS = 4
 
 SAVE_STEPS = 250
+
+FINE_PITCH = 0.02
+"""Octaves, 24 cents: below such an error of pitch the tuning loss is linear, above it grows with
+the logarithm, so that steps with a good pitch get a better one."""
 
 BUFFERED_STEPS = 100
 """Steps whose latents are kept for the k-means start."""
@@ -70,6 +70,7 @@ class TrainConfig:
     spectral: float = 1.0
     envelope: float = 1.0
     guide: float = 1.0
+    tuning: float = 0.1
     listener: float = 0.0
     listener_items: int = 6
     adversarial: float = 0.0
@@ -114,9 +115,11 @@ class Run:
         sizes: ModelConfig | None = None,
         recogniser: Path | None = None,
         start: Path | None = None,
+        evaluation: Path | None = None,
     ) -> None:
         """`start` is the run or weights file a new run begins with; `recogniser` the listener's
-        file, needed where its weight is not 0."""
+        file, needed where its weight is not 0; `evaluation` a folder of clips to measure with at
+        every checkpoint."""
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.folder = folder
@@ -158,6 +161,7 @@ class Run:
         (folder / "config.json").write_text(json.dumps(asdict(config), indent=1))
         self.corpus = Corpus(corpus, frames=config.frames, seed=config.seed + self.step)
         self._latents: list[Tensor] = []
+        self._evaluation = Evaluation(evaluation) if evaluation else None
 
     def _parts(self) -> list[str]:
         parts = ["model", "average", "books", "guide", "optimizer"]
@@ -269,6 +273,7 @@ class Run:
         losses = {
             "spectral": self.loss(output, target),
             "pitch": (error * weight).sum() / weight.sum(),
+            "tuning": (torch.log1p(error / FINE_PITCH) * weight).sum() / weight.sum(),
             "envelope": envelope,
             "guide": guide,
             "commitment": commitment,
@@ -284,6 +289,7 @@ class Run:
             "envelope": config.envelope,
             "guide": config.guide,
             "pitch": 1.5,
+            "tuning": config.tuning,
             "commitment": 0.25,
             "listener": config.listener,
             "adversarial": config.adversarial,
@@ -355,6 +361,9 @@ class Run:
                     "seconds": round(self.seconds, 1),
                     "hours": round(self.heard_hours, 2),
                 }
+                last = self.step == self.config.steps
+                if self._evaluation and (self.step % SAVE_STEPS == 0 or last):
+                    record |= self._evaluation.measure(self.average)
                 with open(self.folder / "log.jsonl", "a") as log:
                     log.write(json.dumps(record) + "\n")
                 yield record

@@ -1,8 +1,9 @@
-"""The embedded codec as it is shipped; long signals are left to the benchmarks."""
+"""The embedded codec in all its builds; long signals are left to the benchmarks."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,22 +12,29 @@ import pytest
 import soundfile  # type: ignore[import-untyped]
 import torch
 
-from linkcodec.codec import Pcm, load_codec
-from linkcodec.compact import CompactCodec
+from linkcodec.codec import Codec, Pcm, load_codec
+from linkcodec.compact.codec import CompactCodec
 from linkcodec.compact.layers import Context
-from linkcodec.compact.model import PAST, DecoderState
+from linkcodec.compact.model import DecoderState
+from linkcodec.compact.shape import PAST
+from linkcodec.compact.versions import CURRENT_VERSION, installed_versions
 from linkcodec.exceptions import CodecError
 from linkcodec.frame import LOST, Frame, PlayoutItem, Silence
 
 ROOT = Path(__file__).parents[3]
-VECTORS = ROOT / "tests" / "vectors" / "compact-1.json"
+VECTORS = ROOT / "tests" / "vectors"
 
 
-@pytest.fixture(scope="module")
-def codec() -> CompactCodec:
-    loaded = load_codec("compact")
-    assert isinstance(loaded, CompactCodec)
-    return loaded
+BUILDS: dict[str, Callable[[], Codec]] = {
+    "full": lambda: load_codec("compact"),
+    "light": lambda: load_codec("compact-light"),
+    "torch": CompactCodec.load,
+}
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def codec(request: pytest.FixtureRequest) -> Codec:
+    return BUILDS[request.param]()
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +45,19 @@ def speech() -> Pcm:
 
 
 @pytest.fixture(scope="module")
-def frames(codec: CompactCodec, speech: Pcm) -> list[Frame]:
+def frames(codec: Codec, speech: Pcm) -> list[Frame]:
     encoder = codec.encoder()
     return encoder.push(speech) + encoder.flush()
 
 
-def decode(codec: CompactCodec, items: list[Frame]) -> Pcm:
+def decode(codec: Codec, items: list[Frame]) -> Pcm:
     decoder = codec.decoder()
     return np.concatenate([decoder.decode(item) for item in items])
 
 
-def test_description(codec: CompactCodec) -> None:
+def test_description(codec: Codec) -> None:
     info = codec.info
-    assert (info.name, info.version) == ("compact", 1)
+    assert (info.name, info.version) == ("compact", CURRENT_VERSION)
     assert (info.sample_rate, info.frame_size, info.codebook_size) == (16000, 1280, 2048)
     assert info.quantizers >= 12
     assert info.delay <= 320
@@ -57,7 +65,7 @@ def test_description(codec: CompactCodec) -> None:
 
 @pytest.mark.parametrize("size", [1, 333, 1280, 5000])
 def test_any_size_of_push_gives_the_same_frames(
-    codec: CompactCodec, speech: Pcm, frames: list[Frame], size: int
+    codec: Codec, speech: Pcm, frames: list[Frame], size: int
 ) -> None:
     part = speech[:6000]
     encoder = codec.encoder()
@@ -69,10 +77,11 @@ def test_any_size_of_push_gives_the_same_frames(
     assert pushed == frames[: len(part) // codec.info.frame_size]
 
 
-def test_streaming_equals_the_network_on_the_whole_signal(
-    codec: CompactCodec, speech: Pcm, frames: list[Frame]
-) -> None:
-    model = codec._model
+def test_streaming_equals_the_network_on_the_whole_signal(speech: Pcm) -> None:
+    codec = load_codec("compact")
+    encoder = codec.encoder()
+    frames = encoder.push(speech) + encoder.flush()
+    model = CompactCodec.load()._model
     padded = np.zeros(PAST + len(frames) * 1280, dtype=np.float32)
     padded[PAST : PAST + len(speech)] = speech
     with torch.inference_mode():
@@ -86,7 +95,7 @@ def test_streaming_equals_the_network_on_the_whole_signal(
     np.testing.assert_allclose(decode(codec, frames), whole[0].numpy(), atol=1e-4)
 
 
-def test_flush_gives_enough_frames_for_every_sample(codec: CompactCodec) -> None:
+def test_flush_gives_enough_frames_for_every_sample(codec: Codec) -> None:
     for samples in (1, 960, 961, 1280, 2240, 2241):
         encoder = codec.encoder(quantizers=1)
         made = encoder.push(np.zeros(samples, dtype=np.float32)) + encoder.flush()
@@ -94,9 +103,7 @@ def test_flush_gives_enough_frames_for_every_sample(codec: CompactCodec) -> None
         assert encoder.flush() == []
 
 
-def test_speech_comes_back_with_its_shape(
-    codec: CompactCodec, speech: Pcm, frames: list[Frame]
-) -> None:
+def test_speech_comes_back_with_its_shape(codec: Codec, speech: Pcm, frames: list[Frame]) -> None:
     """The loudness contour of the output follows the input's, at the codec's own delay."""
     output = decode(codec, frames)[codec.info.delay :][: len(speech)]
 
@@ -107,7 +114,7 @@ def test_speech_comes_back_with_its_shape(
     assert np.corrcoef(contour(speech), contour(output))[0, 1] > 0.9
 
 
-def test_every_number_of_books_decodes(codec: CompactCodec, frames: list[Frame]) -> None:
+def test_every_number_of_books_decodes(codec: Codec, frames: list[Frame]) -> None:
     outputs = [
         decode(codec, [frame.coarse(books) for frame in frames[:6]])
         for books in range(1, codec.info.quantizers + 1)
@@ -119,24 +126,24 @@ def test_every_number_of_books_decodes(codec: CompactCodec, frames: list[Frame])
 
 
 def test_an_encoder_with_fewer_books_gives_the_first_ones(
-    codec: CompactCodec, speech: Pcm, frames: list[Frame]
+    codec: Codec, speech: Pcm, frames: list[Frame]
 ) -> None:
     few = codec.encoder(quantizers=3).push(speech[:6400])
     assert few == [frame.coarse(3) for frame in frames[:5]]
 
 
 @pytest.mark.parametrize("books", [0, -1, 13, 99])
-def test_impossible_numbers_of_books_are_refused(codec: CompactCodec, books: int) -> None:
+def test_impossible_numbers_of_books_are_refused(codec: Codec, books: int) -> None:
     with pytest.raises(CodecError, match="1 to 12"):
         codec.encoder(quantizers=books)
 
 
-def test_a_frame_with_too_many_books_is_refused(codec: CompactCodec) -> None:
+def test_a_frame_with_too_many_books_is_refused(codec: Codec) -> None:
     with pytest.raises(CodecError, match="13 indices"):
         codec.decoder().decode(Frame((0,) * 13))
 
 
-def test_encoder_snapshots(codec: CompactCodec, speech: Pcm) -> None:
+def test_encoder_snapshots(codec: Codec, speech: Pcm) -> None:
     encoder = codec.encoder()
     encoder.push(speech[:3000])
     state = encoder.snapshot()
@@ -150,7 +157,7 @@ def test_encoder_snapshots(codec: CompactCodec, speech: Pcm) -> None:
     assert encoder.push(speech[:3000]) == codec.encoder().push(speech[:3000])
 
 
-def test_decoder_snapshots(codec: CompactCodec, frames: list[Frame]) -> None:
+def test_decoder_snapshots(codec: Codec, frames: list[Frame]) -> None:
     decoder = codec.decoder()
     items: list[PlayoutItem] = [*frames[:4], LOST, frames[5], Silence(-50.0), frames[7], frames[8]]
     for item in items[:3]:
@@ -165,7 +172,7 @@ def test_decoder_snapshots(codec: CompactCodec, frames: list[Frame]) -> None:
     np.testing.assert_array_equal(other.decode(frames[0]), codec.decoder().decode(frames[0]))
 
 
-def test_foreign_snapshots_are_refused(codec: CompactCodec) -> None:
+def test_foreign_snapshots_are_refused(codec: Codec) -> None:
     with pytest.raises(TypeError):
         codec.encoder().restore(codec.decoder().snapshot())
     with pytest.raises(TypeError):
@@ -176,7 +183,7 @@ def rms(pcm: Pcm) -> float:
     return float(20 * np.log10(np.sqrt((pcm.astype(np.float64) ** 2).mean()) + 1e-9))
 
 
-def test_losses_fade_to_comfort_noise(codec: CompactCodec, frames: list[Frame]) -> None:
+def test_losses_fade_to_comfort_noise(codec: Codec, frames: list[Frame]) -> None:
     decoder = codec.decoder()
     decoder.decode(Silence(-60.0))
     for frame in frames[:8]:
@@ -187,7 +194,7 @@ def test_losses_fade_to_comfort_noise(codec: CompactCodec, frames: list[Frame]) 
         assert abs(rms(pcm) + 60.0) < 3.0
 
 
-def test_silence_is_comfort_noise_of_the_level_asked_for(codec: CompactCodec) -> None:
+def test_silence_is_comfort_noise_of_the_level_asked_for(codec: Codec) -> None:
     decoder = codec.decoder()
     for _ in range(8):
         decoder.decode(Silence(-45.0))
@@ -195,7 +202,7 @@ def test_silence_is_comfort_noise_of_the_level_asked_for(codec: CompactCodec) ->
     assert abs(rms(pcm) + 45.0) < 1.5
 
 
-def test_no_click_at_the_edges_of_speech(codec: CompactCodec, frames: list[Frame]) -> None:
+def test_no_click_at_the_edges_of_speech(codec: Codec, frames: list[Frame]) -> None:
     """No step between frames is larger than the steps within the speech itself."""
     decoder = codec.decoder()
     items: list[PlayoutItem] = [
@@ -217,9 +224,7 @@ def test_no_click_at_the_edges_of_speech(codec: CompactCodec, frames: list[Frame
     assert steps[joins].max() <= within.max()
 
 
-def test_a_lost_frame_is_repaired_within_two_frames(
-    codec: CompactCodec, frames: list[Frame]
-) -> None:
+def test_a_lost_frame_is_repaired_within_two_frames(codec: Codec, frames: list[Frame]) -> None:
     def spectrum(pcm: Pcm) -> Pcm:
         windows = np.lib.stride_tricks.sliding_window_view(pcm, 512)[::128] * np.hanning(512)
         return np.asarray(np.log(np.abs(np.fft.rfft(windows)) + 1e-2), dtype=np.float32)
@@ -234,10 +239,24 @@ def test_a_lost_frame_is_repaired_within_two_frames(
     assert max(distances[11:]) < 0.6 * distances[8]
 
 
-def test_golden_vectors(codec: CompactCodec, speech: Pcm, frames: list[Frame]) -> None:
-    """Released weights keep their meaning: another version of them needs another number."""
-    golden = json.loads(VECTORS.read_text())
+@pytest.mark.parametrize("version", installed_versions("light-decoder"))
+def test_golden_vectors_of_the_light_build(version: int) -> None:
+    golden = json.loads((VECTORS / f"compact-{version}.json").read_text())
+    codec = load_codec("compact-light", version=version)
     assert golden["weights_hash"] == codec.info.weights_hash
+    expected = [Frame(tuple(indices)) for indices in golden["frames"]]
+    loudness = np.array([rms(pcm) for pcm in decode(codec, expected).reshape(-1, 1280)])
+    assert np.abs(loudness - golden["loudness_db"]).mean() < 0.5
+
+
+@pytest.mark.parametrize("version", installed_versions())
+def test_golden_vectors(version: int, speech: Pcm) -> None:
+    """Released weights keep their meaning: another version of them needs another number."""
+    golden = json.loads((VECTORS / f"compact-{version}.json").read_text())
+    codec = load_codec("compact", version=version)
+    assert golden["weights_hash"] == codec.info.weights_hash
+    encoder = codec.encoder()
+    frames = encoder.push(speech) + encoder.flush()
     expected = [Frame(tuple(indices)) for indices in golden["frames"]]
     same = [a == b for a, b in zip(frames, expected, strict=True)]
     # Ties may fall differently on another processor.

@@ -4,7 +4,8 @@ import torch
 from tinymodel import SIZES, tiny_model
 
 from linkcodec.compact.layers import Context
-from linkcodec.compact.model import FRAME_SIZE, PAST, DecoderState, ModelConfig, pitch_hertz
+from linkcodec.compact.model import DecoderState, ModelConfig, pitch_hertz
+from linkcodec.compact.shape import FRAME_SIZE, PAST
 
 
 def test_frames_one_by_one_equal_all_at_once() -> None:

@@ -7,13 +7,8 @@ import pytest
 import torch
 from tinymodel import tiny_model
 
-from linkcodec.compact.weights import (
-    CURRENT_VERSION,
-    export_checkpoint,
-    load_weights,
-    save_weights,
-    weights_path,
-)
+from linkcodec.compact.versions import CURRENT_VERSION, weights_path
+from linkcodec.compact.weights import export_checkpoint, load_weights, save_weights
 from linkcodec.exceptions import CodecError
 
 

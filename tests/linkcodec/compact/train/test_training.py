@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ import torch
 from tinymodel import SIZES, tiny_model
 
 from linkcodec.codec import Pcm
-from linkcodec.compact.features import PAST
-from linkcodec.compact.model import FRAME_SIZE
+from linkcodec.compact.shape import FRAME_SIZE, PAST
 from linkcodec.compact.train import data
-from linkcodec.compact.train.batches import Corpus, fill_pitch
+from linkcodec.compact.train.batches import Corpus, Variety, fill_pitch
 from linkcodec.compact.train.codebooks import CodebookTrainer
 from linkcodec.compact.train.discriminators import Discriminators
+from linkcodec.compact.train.evaluate import Evaluation, mel_db
 from linkcodec.compact.train.losses import SpectralLoss
 from linkcodec.compact.train.trainer import (
     Run,
@@ -28,6 +29,8 @@ from linkcodec.compact.train.trainer import (
 )
 from linkcodec.compact.weights import save_weights
 from linkcodec.exceptions import InputError
+
+LEVELS = {"level", "level_spread", "lowest", "highest"}
 
 FAST: dict[str, Any] = {
     "items": 2,
@@ -99,6 +102,39 @@ def test_batches_are_reproducible_and_aligned(corpus: Path) -> None:
     ]
     assert min(agreement) > 0.7
     assert max(agreement) > 0.99
+
+
+def alone(**shares: float) -> Variety:
+    """Nothing happens to the pieces but this; all are at one level."""
+    nothing = {field.name: 0.0 for field in fields(Variety) if field.name not in LEVELS}
+    return Variety(**{**nothing, "level_spread": 0.0, **shares})
+
+
+@pytest.mark.parametrize("kind", ["noise", "room", "second", "clipped"])
+def test_more_of_the_place_is_heard_than_is_meant(corpus: Path, kind: str) -> None:
+    plain = Corpus(corpus, frames=6, seed=5, variety=alone()).batch(4)
+    torch.testing.assert_close(plain.heard[:, PAST - 320 : -320], plain.meant, atol=0.0, rtol=0.0)
+    varied = Corpus(corpus, frames=6, seed=5, variety=alone(**{kind: 1.0})).batch(4)
+    difference = varied.heard[:, PAST - 320 : -320] - varied.meant
+    assert (difference.square().mean(dim=1) > 1e-8).all()
+    for heard, meant in zip(varied.heard, varied.meant, strict=True):
+        together = torch.corrcoef(torch.stack((heard[PAST - 320 : -320], meant)))[0, 1]
+        assert float(together) > 0.6
+
+
+@pytest.mark.parametrize("kind", ["telephone", "music", "quiet"])
+def test_some_sounds_are_meant_as_they_are_heard(corpus: Path, kind: str) -> None:
+    varied = Corpus(corpus, frames=6, seed=5, variety=alone(**{kind: 1.0})).batch(4)
+    torch.testing.assert_close(varied.heard[:, PAST - 320 : -320], varied.meant, atol=0.0, rtol=0.0)
+    assert bool(varied.pitch.any()) == (kind == "telephone")
+    loud = varied.meant.square().mean(dim=1).sqrt()
+    assert bool((loud < 10 ** (-45 / 20)).all()) == (kind == "quiet")
+
+
+def test_far_levels_lie_within_their_bounds(corpus: Path) -> None:
+    variety = alone(far_level=1.0, lowest=-40.0, highest=-38.0)
+    batch = Corpus(corpus, frames=20, seed=5, variety=variety).batch(4)
+    assert (batch.meant.abs().amax(dim=1) < 10 ** (-20 / 20)).all()
 
 
 def test_an_unprepared_corpus_is_named(tmp_path: Path) -> None:
@@ -235,3 +271,28 @@ def test_a_checkpoint_of_another_model_is_refused(corpus: Path, tmp_path: Path) 
 def test_a_listener_needs_its_weights(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--recogniser"):
         run(tmp_path, corpus, steps=1, listener=1.0)
+
+
+def test_unseen_clips_are_measured_at_the_end(corpus: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    soundfile.write(clips / "a.wav", voice(140.0, 1.0, 7), 16000)
+    config = TrainConfig(**{**FAST, "steps": 2})
+    records = list(
+        Run(
+            folder=tmp_path / "run", corpus=corpus, config=config, sizes=SIZES, evaluation=clips
+        ).steps()
+    )
+    assert 0 < records[-1]["eval_mel"] < 100
+    assert -1 <= records[-1]["eval_contour"] <= 1
+
+
+def test_evaluation_needs_clips(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="evaluate"):
+        Evaluation(tmp_path)
+
+
+def test_mel_spectra_are_in_decibels() -> None:
+    pcm = voice(140.0, 1.0, 7)
+    assert np.abs(mel_db(pcm) - mel_db(pcm)).max() == 0.0
+    assert np.abs(mel_db(pcm) - mel_db(0.5 * pcm)).mean() == pytest.approx(6.0, abs=0.5)

@@ -1,0 +1,194 @@
+"""How well the voice gate keeps what is speech and drops what is not.
+
+    python -m benchmarks.gate
+
+puts clips between silences, adds a room's noise, and compares what the gate sends with
+labels from the clean signal's energy. Reduced, the same runs in the tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.alignment import Pcm
+from benchmarks.clips import SAMPLE_RATE, load_clips, read_clip, spread
+from linkcodec.exceptions import LinkcodecError
+from linkcodec.frame import FRAME_SECONDS
+from linkcodec.gate import GateConfig, VoiceGate
+
+LEAD_SECONDS: Final = 3.0
+"""Silence before and after each clip."""
+
+_ABOVE_ROOM_DB: Final = 8.0
+_BELOW_SPEECH_DB: Final = (-30.0, -20.0)
+"""Speech lies 8 dB above the clip's quietest 5 % (its own room), but that threshold lies between
+30 and 20 dB below its loud parts (95 % quantile; levels of 10 ms)."""
+
+_RUMBLE_HZ: Final = 150.0
+"""Below this lie handling noise and breath on the microphone: no speech begins there."""
+
+_SETTLING: Final = 1.5
+"""Seconds at the start that do not count as silence: noise must prove to be steady first."""
+
+_STEP: Final = SAMPLE_RATE // 100
+_SHORTEST_SPEECH: Final = 5
+_SHORTEST_PAUSE: Final = 30
+"""An onset is 50 ms of speech after 300 ms without any (in steps of 10 ms)."""
+
+_HANGOVER: Final = 0.6
+_CLIPPED: Final = 0.02
+
+_ROOMS: Final = (
+    ("white noise, 20 dB", 20.0, 0.0),
+    ("pink noise, 20 dB", 20.0, 1.0),
+    ("brown noise, 20 dB", 20.0, 2.0),
+    ("pink noise, 30 dB", 30.0, 1.0),
+    ("the clip's own", None, 0.0),
+)
+
+_Labels = npt.NDArray[np.bool_]
+
+
+def speech_labels(pcm: Pcm) -> _Labels:
+    """Whether each 10 ms of a clean recording is speech; shape (steps,)."""
+    spectrum = np.fft.rfft(pcm.astype(np.float64))
+    spectrum[: round(_RUMBLE_HZ * pcm.size / SAMPLE_RATE)] = 0
+    banded = np.fft.irfft(spectrum, pcm.size)
+    steps = banded[: pcm.size // _STEP * _STEP].reshape(-1, _STEP)
+    levels = 10 * np.log10(np.mean(steps**2, axis=1) + 1e-12)
+    low, high = np.quantile(levels, 0.95) + np.array(_BELOW_SPEECH_DB)
+    loud = levels > np.clip(np.quantile(levels, 0.05) + _ABOVE_ROOM_DB, low, high)
+    # Runs too short for speech are no speech, and then pauses too short are no pauses.
+    return _without_runs(_without_runs(loud, True, _SHORTEST_SPEECH), False, _SHORTEST_PAUSE)
+
+
+def _without_runs(labels: _Labels, value: bool, shortest: int) -> _Labels:
+    """Runs of `value` shorter than `shortest` inside the signal take the other value."""
+    edges = np.flatnonzero(np.diff(labels.astype(np.int8))) + 1
+    bounds = [0, *edges.tolist(), labels.size]
+    result = labels.copy()
+    for start, stop in pairwise(bounds):
+        inside = start > 0 and stop < labels.size
+        if labels[start] == value and stop - start < shortest and (inside or value):
+            result[start:stop] = not value
+    return result
+
+
+def add_room(clean: Pcm, labels: _Labels, *, snr_db: float, tilt: float, seed: int) -> Pcm:
+    """`clean` in steady noise; white with tilt 0, pink with 1, brown with 2."""
+    rng = np.random.default_rng(seed)
+    hertz = np.fft.rfftfreq(clean.size, 1 / SAMPLE_RATE)
+    spectrum = np.fft.rfft(rng.standard_normal(clean.size)) / np.maximum(hertz, 50) ** (tilt / 2)
+    noise = np.fft.irfft(spectrum, clean.size)
+    speech = np.repeat(labels, _STEP)
+    power = np.mean(clean[: speech.size][speech].astype(np.float64) ** 2)
+    noise *= np.sqrt(power / np.mean(noise**2)) * 10 ** (-snr_db / 20)
+    return np.asarray(clean + noise, dtype=np.float32)
+
+
+def sent_frames(pcm: Pcm, config: GateConfig) -> _Labels:
+    """Whether each frame is sent, the pre-roll included; shape (frames,)."""
+    gate = VoiceGate(config, sample_rate=SAMPLE_RATE)
+    frames = pcm[: pcm.size // gate.frame_size * gate.frame_size].reshape(-1, gate.frame_size)
+    sent = np.zeros(len(frames), dtype=bool)
+    for number, frame in enumerate(frames):
+        decision = gate.decide(frame)
+        sent[number - decision.pre_roll : number + 1] |= decision.send
+    return sent
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """Counts over clips: onsets, those of which more than 20 ms are missing, frames of silence
+    (from 0.6 s after speech on), those of them that are sent, and steps of speech not sent."""
+
+    onsets: int = 0
+    clipped: int = 0
+    silent: int = 0
+    wasted: int = 0
+    speech: int = 0
+    missing: int = 0
+
+    def __add__(self, other: GateResult) -> GateResult:
+        return GateResult(**{name: value + vars(other)[name] for name, value in vars(self).items()})
+
+
+def judge(labels: _Labels, sent: _Labels) -> GateResult:
+    """Compare what was sent with what is speech (per frame and per 10 ms)."""
+    per_frame = round(FRAME_SECONDS * SAMPLE_RATE) // _STEP
+    steps = np.repeat(sent, per_frame)[: labels.size]
+    labels = labels[: steps.size]
+    onsets = np.flatnonzero(np.diff(labels.astype(np.int8), prepend=0) == 1)
+    clipped = 0
+    for onset in onsets:
+        heard = np.flatnonzero(steps[onset:])
+        clipped += int(not heard.size or heard[0] * 0.01 > _CLIPPED)
+    reach = round(_HANGOVER * 100)
+    near = np.convolve(labels, np.ones(reach), mode="full")[: labels.size] > 0
+    # Before speech: the frame of the onset and the pre-roll.
+    early = np.convolve(labels[::-1], np.ones(4 * per_frame), mode="full")[: labels.size] > 0
+    quiet = ~near & ~early[::-1]
+    quiet[: round(_SETTLING * 100)] = False
+    whole = quiet[: quiet.size // per_frame * per_frame].reshape(-1, per_frame).all(axis=1)
+    return GateResult(
+        onsets=onsets.size,
+        clipped=clipped,
+        silent=int(whole.sum()),
+        wasted=int(sent[: whole.size][whole].sum()),
+        speech=int(labels.sum()),
+        missing=int((labels & ~steps).sum()),
+    )
+
+
+def measure(
+    clips: Sequence[Pcm], *, snr_db: float | None, tilt: float, config: GateConfig
+) -> GateResult:
+    """All clips in one kind of room; None adds no noise."""
+    result = GateResult()
+    lead = np.zeros(round(LEAD_SECONDS * SAMPLE_RATE), np.float32)
+    for seed, clip in enumerate(clips):
+        clean = np.concatenate([lead, clip, lead])
+        quiet = np.zeros(lead.size // _STEP, dtype=bool)
+        labels = np.concatenate([quiet, speech_labels(clip), quiet])
+        pcm = clean
+        if snr_db is not None:
+            pcm = add_room(clean, labels, snr_db=snr_db, tilt=tilt, seed=seed)
+        result += judge(labels, sent_frames(pcm, config))
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__)
+    parser.add_argument("--clips", type=Path, default=Path("../shared/speech/eval"))
+    parser.add_argument("--limit", type=int, metavar="N", help="only N clips")
+    options = parser.parse_args(arguments)
+    try:
+        clips = [read_clip(clip.path) for clip in spread(load_clips(options.clips), options.limit)]
+    except LinkcodecError as error:
+        print(f"gate: {error}", file=sys.stderr)
+        return 2
+    print("| room | onsets | clipped by > 20 ms | silence sent | speech not sent |")
+    print("|---|---|---|---|---|")
+    for name, snr_db, tilt in _ROOMS:
+        found = measure(clips, snr_db=snr_db, tilt=tilt, config=GateConfig())
+        print(
+            f"| {name} | {found.onsets} | {100 * found.clipped / found.onsets:.1f} % | "
+            f"{100 * found.wasted / found.silent:.1f} % | "
+            f"{100 * found.missing / found.speech:.2f} % |",
+            flush=True,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,307 @@
+"""Speech quality against frame loss, for our concealment and for simple ones.
+
+    python -m benchmarks.receiver --docs
+
+measures everything and rewrites the table and the plot of docs/receiver.md. Finished clips are
+kept in the cache. `benchmarks.receiver_delay` measures delay against jitter, `benchmarks.gate`
+the sender's gate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.alignment import Pcm, align
+from benchmarks.cache import ResultCache, Scores
+from benchmarks.clips import SAMPLE_RATE, Clip, load_clips, read_clip, resample, spread
+from benchmarks.measures import Evaluator, limit_threads
+from benchmarks.packages import need
+from benchmarks.table import write_page
+from linkcodec.codec import Codec, Decoder, load_codec
+from linkcodec.exceptions import InputError, LinkcodecError
+from linkcodec.frame import LOST, Frame, PlayoutItem
+from transport.quality import QualityMeter
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_KEY_VERSION: Final = 1
+
+CASES: Final = ((0.0, 1.0), (0.05, 1.0), (0.1, 1.0), (0.1, 2.0), (0.1, 4.0), (0.2, 2.0))
+"""Shares of frames lost, and mean lengths of a run of losses (Gilbert-Elliott)."""
+
+Play = Callable[[Decoder, Sequence[PlayoutItem], int], list[Pcm]]
+
+
+def play_ours(decoder: Decoder, items: Sequence[PlayoutItem], size: int) -> list[Pcm]:
+    """The decoder conceals."""
+    del size
+    return [decoder.decode(item) for item in items]
+
+
+def play_silence(decoder: Decoder, items: Sequence[PlayoutItem], size: int) -> list[Pcm]:
+    """Zeros in the place of a lost frame; the decoder does not hear of it."""
+    return [
+        decoder.decode(item) if isinstance(item, Frame) else np.zeros(size, np.float32)
+        for item in items
+    ]
+
+
+def play_repeat(decoder: Decoder, items: Sequence[PlayoutItem], size: int) -> list[Pcm]:
+    """The last frame's indices once more, 6 dB lower for each loss in a row."""
+    played = []
+    last: PlayoutItem = LOST
+    gain = 1.0
+    for item in items:
+        if isinstance(item, Frame):
+            last, gain = item, 1.0
+            played.append(decoder.decode(item))
+        else:
+            fade = np.linspace(gain, gain / 2, size, dtype=np.float32)
+            gain /= 2
+            played.append(decoder.decode(last) * fade)
+    return played
+
+
+METHODS: Final[dict[str, Play]] = {
+    "ours": play_ours,
+    "repeat": play_repeat,
+    "silence": play_silence,
+}
+
+
+def loss_trace(frames: int, *, loss: float, burst: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Which frames are lost, but for the first; shape (frames,)."""
+    rng = np.random.default_rng(seed)
+    lost = np.zeros(frames, dtype=bool)
+    into = loss / (burst * (1 - loss)) if burst > 1 else loss
+    for number in range(1, frames):
+        stays = lost[number - 1] and burst > 1
+        lost[number] = rng.random() < (1 - 1 / burst if stays else into)
+    return lost
+
+
+class PlcScorer:
+    """PLCMOS (Diener et al. 2023) of package speechmos."""
+
+    def __init__(self) -> None:
+        self._run: Any = need("speechmos.plcmos", package="speechmos").run
+
+    def score(self, pcm: Pcm) -> Scores:
+        result = self._run(np.clip(pcm, -1, 1).astype(np.float32), SAMPLE_RATE)
+        return {"plcmos": float(result["plcmos"])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Means over the clips for one method at one loss."""
+
+    method: str
+    loss: float
+    burst: float
+    scores: Scores
+    clips: list[Scores]
+
+
+class Bench:
+    """Runs clips through a codec with losses, and scores what comes out."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        quantizers: int,
+        evaluator: Evaluator,
+        plcmos: PlcScorer | None,
+        cache: Path | None = None,
+    ) -> None:
+        self._codec = codec
+        self._quantizers = quantizers
+        self._evaluator = evaluator
+        self._plcmos = plcmos
+        self._cache = cache
+
+    def run(self, clips: Sequence[Clip], *, method: str, loss: float, burst: float) -> Row:
+        """All clips; cached ones cost nothing."""
+        info = self._codec.info
+        name = f"receiver-{info.name}-{method}-{loss:g}-{burst:g}"
+        cache = None if self._cache is None else ResultCache(self._cache, name)
+        key = f"{_KEY_VERSION}:{info.version}/{info.weights_hash}:{self._quantizers}"
+        wanted = {"estimate", *(["plcmos"] if self._plcmos else [])}
+        wanted |= {"words" if name == "wer" else name for name in self._evaluator.measures}
+        rows = []
+        for number, clip in enumerate(clips):
+            known: Scores = {} if cache is None else cache.get(clip.stem, key)
+            if not wanted <= set(known):
+                known = self._measure(clip, METHODS[method], loss, burst, seed=1000 + number)
+                if cache is not None:
+                    cache.add(clip.stem, key, known)
+            rows.append(known)
+        return Row(method=method, loss=loss, burst=burst, scores=_means(rows), clips=rows)
+
+    def _measure(self, clip: Clip, play: Play, loss: float, burst: float, *, seed: int) -> Scores:
+        info = self._codec.info
+        pcm = read_clip(clip.path)
+        samples = resample(pcm, SAMPLE_RATE, info.sample_rate)
+        encoder = self._codec.encoder(quantizers=self._quantizers)
+        frames = encoder.push(samples) + encoder.flush()
+        lost = loss_trace(len(frames), loss=loss, burst=burst, seed=seed)
+        items = [LOST if gone else frame for frame, gone in zip(frames, lost, strict=True)]
+        decoded = np.concatenate(play(self._codec.decoder(), items, info.frame_size))
+        decoded = align(decoded, delay=info.delay, length=samples.size)
+        heard = align(resample(decoded, info.sample_rate, SAMPLE_RATE), delay=0, length=pcm.size)
+        scores = self._evaluator.evaluate(pcm, heard, clip.text, language=clip.language)
+        if self._plcmos is not None:
+            scores |= self._plcmos.score(heard)
+        meter = QualityMeter()
+        for item in items:
+            meter.add(item)
+        scores["estimate"] = meter.score
+        scores["lost"] = float(np.mean(lost))
+        return scores
+
+
+def _means(rows: Sequence[Scores]) -> Scores:
+    means: Scores = {}
+    for name in rows[0]:
+        values = [value for row in rows if (value := row.get(name)) is not None]
+        means[name] = float(np.mean(values)) if values else None
+    words, errors = means.pop("words", None), means.pop("word_errors", None)
+    if words and errors is not None:
+        means["wer"] = errors / words
+    return means
+
+
+def correlation(rows: Sequence[Row]) -> float:
+    """Pearson's, of the running estimate and DistillMOS over all clips of our method."""
+    pairs = [
+        (one["estimate"], one["distillmos"])
+        for row in rows
+        if row.method == "ours"
+        for one in row.clips
+        if one.get("estimate") is not None and one.get("distillmos") is not None
+    ]
+    return float(np.corrcoef(np.array(pairs, dtype=float).T)[0, 1])
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """One line per method and loss."""
+    names = [name for name in rows[0].scores if name != "lost"]
+    lines = [
+        f"| loss | mean run | method | {' | '.join(names)} |",
+        "|---" * (3 + len(names)) + "|",
+    ]
+    for row in rows:
+        values = [row.scores.get(name) for name in names]
+        cells = ["" if value is None else f"{value:.3f}" for value in values]
+        loss = f"{100 * row.loss:g} % | {row.burst:g}"
+        lines.append(f"| {loss} | {row.method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Each measure over the losses, a line for each method."""
+    pyplot: Any = need("matplotlib.pyplot", package="matplotlib")
+    names = [name for name in rows[0].scores if name not in {"lost", "estimate"}]
+    figure, axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.5), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        for method in METHODS:
+            points = [row for row in rows if row.method == method or row.loss == 0.0]
+            labels = [f"{100 * row.loss:g} %\nrun {row.burst:g}" for row in points]
+            axis.plot(labels, [row.scores.get(name) for row in points], "o-", label=method)
+        axis.set_title(name)
+        axis.grid(visible=True, alpha=0.3)
+    axes[0][0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    pyplot.close(figure)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    new = argparse.ArgumentParser(
+        prog="python -m benchmarks.receiver",
+        description="Measure speech quality against frame loss.",
+    )
+    add = new.add_argument
+    add("--clips", type=Path, default=Path("../shared/speech/eval"), metavar="DIR")
+    add("--languages", default="en", help="of the clips")
+    add("--limit", type=int, metavar="N", help="only N clips, spread over the speakers")
+    add("--codec", default="compact")
+    add("--quantizers", type=int, default=8)
+    add("--measures", default="stoi,distillmos,wer,plcmos")
+    add("--cache", type=Path, default=Path("build/quality"), metavar="DIR")
+    add("--whisper", type=Path, metavar="DIR", help="Whisper base for faster-whisper")
+    add("--threads", type=int, default=1)
+    add("--docs", action="store_true", help="rewrite the table and plot of docs/receiver.md")
+    return new
+
+
+def run(options: argparse.Namespace, command: str) -> None:
+    """Do what the command line says.
+
+    Raises:
+        LinkcodecError: it cannot be done.
+    """
+    limit_threads(options.threads)
+    measures = options.measures.split(",")
+    evaluator = Evaluator(
+        measures=[name for name in measures if name != "plcmos"],
+        threads=options.threads,
+        whisper=options.whisper or options.cache / "whisper-base",
+    )
+    clips = spread(load_clips(options.clips, languages=options.languages.split(",")), options.limit)
+    bench = Bench(
+        load_codec(options.codec),
+        quantizers=options.quantizers,
+        evaluator=evaluator,
+        plcmos=PlcScorer() if "plcmos" in measures else None,
+        cache=options.cache,
+    )
+    rows = []
+    for loss, burst in CASES:
+        for method in METHODS if loss else ("ours",):
+            row = bench.run(clips, method=method, loss=loss, burst=burst)
+            rows.append(row)
+            print(method, loss, burst, row.scores, file=sys.stderr, flush=True)
+    table = markdown(rows)
+    if "distillmos" in measures:
+        table += (
+            f"\n\nCorrelation of the running estimate with DistillMOS over clips and losses: "
+            f"{correlation(rows):.2f}."
+        )
+    print(table)
+    if options.docs:
+        plot(rows, _ROOT / "docs" / "receiver.png")
+        head = f"{len(clips)} clips. Measured {date.today().isoformat()} with\n\n    {command}\n\n"
+        text = head + table + "\n\n![Measures against loss](receiver.png)"
+        write_page(_ROOT / "docs" / "receiver.md", text, name="receiver")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        run(parser().parse_args(words), shlex.join(["python", "-m", "benchmarks.receiver", *words]))
+    except InputError as error:
+        print(f"receiver: {error}", file=sys.stderr)
+        return 2
+    except LinkcodecError as error:
+        print(f"receiver: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("receiver: stopped; finished clips are kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

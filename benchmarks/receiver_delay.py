@@ -1,0 +1,289 @@
+"""How the jitter buffer handles delay: seeded paths in virtual time, without a codec.
+
+    python -m benchmarks.receiver_delay             all cases; the day of drift takes minutes
+    python -m benchmarks.receiver_delay --hours 1   a shorter one
+
+The model of the sender gives packets of numbered frames, the model of the ear plays what the
+buffer gives, and scales time as `linkcodec.timescale` does on speech: by whole pitch periods,
+so that it falls short of the wish.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from linkcodec.frame import FRAME_SECONDS, Frame, Lost
+from transport.config import JitterConfig
+from transport.jitter import JitterBuffer
+from transport.packet import TICKS, Packet, SilencePacket, VoicePacket
+
+__all__ = ["Case", "Heard", "cases", "listen", "speech"]
+
+Path = Callable[[float], float | None]
+"""Delay in seconds of a packet that departs at a time; None if it is lost."""
+
+TRAVEL = 0.1
+"""Seconds that the fastest packet takes."""
+
+_PITCH = 0.007
+
+
+@dataclass
+class Heard:
+    """What the model of the ear noticed; times in seconds of the receiver's clock.
+
+    times, delays: for each frame played, when, and how much later than over a path without
+    jitter or buffer. gaps: when something else than speech was given inside a talk spurt.
+    """
+
+    buffer: JitterBuffer
+    times: list[float] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
+    ticks: list[int] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    scaled: int = 0
+
+    def mean_delay(self, start: float, end: float = math.inf) -> float:
+        """Mean of the delays of frames played from `start` to `end`."""
+        chosen = [d for t, d in zip(self.times, self.delays, strict=True) if start <= t < end]
+        return sum(chosen) / len(chosen)
+
+
+def speech(
+    seconds: float, *, frames: int = 1, spurt: float = math.inf, pause: float = 1.2
+) -> Iterator[tuple[float, Packet]]:
+    """Departures of packets of `frames` frames: talk spurts with pauses between, in seconds."""
+    tick = 0
+    stop = round(seconds / FRAME_SECONDS)
+    length = stop if spurt == math.inf else round(spurt / FRAME_SECONDS)
+    while tick < stop:
+        end = min(tick + length, stop)
+        for first in range(tick, end, frames):
+            last = min(first + frames, end)
+            content = tuple(Frame((t % 2048, t // 2048)) for t in range(first, last))
+            packet = VoicePacket(
+                tick=first % TICKS, frames=content, start=first == tick, end=last == end
+            )
+            yield FRAME_SECONDS * last, packet
+        yield FRAME_SECONDS * end, SilencePacket(tick=end % TICKS, level_dbfs=-60.0)
+        tick = end + round(pause / FRAME_SECONDS)
+
+
+def listen(
+    packets: Iterator[tuple[float, Packet]],
+    path: Path,
+    *,
+    config: JitterConfig | None = None,
+    drift: float = 0.0,
+) -> Heard:
+    """Send packets over a path and play them.
+
+    Args:
+        drift: how much faster the sender's clock runs than the receiver's, 0.001 for 1000 ppm.
+    """
+    heard = Heard(JitterBuffer(config or JitterConfig(), scaling=True))
+    waiting: list[tuple[float, int, Packet]] = []
+    departure = 0.0
+    number = 0
+    now = 0.01
+    while True:
+        # A packet may overtake others, but nothing that departs later arrives before it departs.
+        while departure <= now:
+            entry = next(packets, None)
+            if entry is None:
+                departure = math.inf
+                break
+            departure = entry[0] / (1 + drift)
+            delay = path(departure)
+            number += 1
+            if delay is not None:
+                heapq.heappush(waiting, (departure + TRAVEL + delay, number, entry[1]))
+        while waiting and waiting[0][0] <= now:
+            arrival, _, packet = heapq.heappop(waiting)
+            heard.buffer.insert(packet, arrival)
+        if departure == math.inf and not waiting and not heard.buffer.buffered:
+            return heard
+        now += _play(heard, now, drift)
+
+
+def _play(heard: Heard, now: float, drift: float) -> float:
+    """Play one item; gives how long it takes."""
+    item = heard.buffer.next(now)
+    wish = heard.buffer.stretch.seconds
+    if isinstance(item, Lost):
+        heard.gaps.append(now)
+        return FRAME_SECONDS
+    if not isinstance(item, Frame):
+        return FRAME_SECONDS + wish
+    tick = item.indices[0] + 2048 * item.indices[1]
+    heard.times.append(now)
+    heard.ticks.append(tick)
+    heard.delays.append(now - FRAME_SECONDS * (tick + 1) / (1 + drift) - TRAVEL)
+    if heard.buffer.stretch.urgency.name == "PAUSE":
+        return FRAME_SECONDS
+    heard.scaled += 1
+    periods = abs(wish) // _PITCH
+    return FRAME_SECONDS + math.copysign(periods * _PITCH, wish)
+
+
+def jitter(mean: float, *, most: float, seed: int, ordered: bool = False) -> Path:
+    """Exponential delays with a mean, clipped at `most`; `ordered`: none overtakes another."""
+    rng = random.Random(seed)
+    last = 0.0
+
+    def path(departure: float) -> float:
+        nonlocal last
+        delay = min(rng.expovariate(1 / mean), most)
+        if ordered:
+            delay = max(delay, last - departure)
+            last = departure + delay
+        return delay
+
+    return path
+
+
+def with_spikes(path: Path, *, every: float, height: float, stall: bool) -> Path:
+    """One late packet, or with `stall` all of them held up until `height` seconds are over."""
+    spiked = 0
+
+    def spiky(departure: float) -> float | None:
+        nonlocal spiked
+        delay = path(departure)
+        phase = departure % every
+        if delay is None or departure < every:
+            return delay
+        if stall:
+            return max(delay, height - phase)
+        if int(departure / every) > spiked:
+            spiked = int(departure / every)
+            return delay + height
+        return delay
+
+    return spiky
+
+
+def step(path: Path, *, up: float, down: float, height: float) -> Path:
+    """A path that is longer by `height` from the time `up` to the time `down`."""
+
+    def stepped(departure: float) -> float | None:
+        delay = path(departure)
+        return delay if delay is None or not up <= departure < down else delay + height
+
+    return stepped
+
+
+def outage(path: Path, *, start: float, seconds: float, stored: bool) -> Path:
+    """Nothing comes through; with `stored`, all of it is let go at the end."""
+
+    def broken(departure: float) -> float | None:
+        if not start <= departure < start + seconds:
+            return path(departure)
+        return start + seconds - departure if stored else None
+
+    return broken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One row of the table."""
+
+    name: str
+    figures: str
+
+
+def cases(*, hours: float) -> Iterator[Case]:
+    """Run everything."""
+    for mean, ordered in ((0.06, False), (0.1, False), (0.1, True)):
+        for stall in (False, True):
+            yield _spikes(mean, ordered=ordered, stall=stall)
+    for frames in (1, 7):
+        yield _step(frames)
+        for stored in (False, True):
+            yield _outage(frames, stored=stored)
+    for drift in (1e-3, -1e-3):
+        for spurt in (math.inf, 4.0):
+            yield _drift(drift, hours=hours, spurt=spurt)
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[math.ceil(share * len(values)) - 1]
+
+
+def _spikes(mean: float, *, ordered: bool, stall: bool) -> Case:
+    source = jitter(mean, most=0.3, seed=1, ordered=ordered)
+    sample = [source(0.08 * i) or 0.0 for i in range(7500)]
+    limit = _quantile(sample, 0.95) + 0.08
+    path = with_spikes(
+        jitter(mean, most=0.3, seed=2, ordered=ordered), every=30.0, height=1.5, stall=stall
+    )
+    heard = listen(speech(600.0), path)
+    spikes = range(30, 600, 30)
+    calm = [gap for gap in heard.gaps if gap > 5 and not any(s - 0.2 < gap < s + 2 for s in spikes)]
+    after = max(heard.mean_delay(s + 1.5 + 5.0, s + 1.5 + 7.0) for s in spikes)
+    return Case(
+        name=f"jitter of {1000 * mean:.0f} ms{', in order' if ordered else ''}, "
+        f"{'stalls' if stall else 'single packets'} of 1.5 s every 30 s",
+        figures=f"gaps outside spikes {len(calm)}, mean delay {1000 * heard.mean_delay(5):.0f} ms "
+        f"(limit {1000 * limit:.0f}), 5 to 7 s after a spike at most {1000 * after:.0f} ms, "
+        f"corrections {heard.buffer.corrections}, frames late or skipped "
+        f"{heard.buffer.statistics.frames_late + heard.buffer.statistics.frames_skipped}",
+    )
+
+
+def _step(frames: int) -> Case:
+    path = step(jitter(0.02, most=0.1, seed=3), up=30.0, down=60.0, height=1.0)
+    heard = listen(speech(100.0, frames=frames), path)
+    counted = heard.buffer.statistics
+    return Case(
+        name=f"step of 1 s from 30 to 60 s, {frames} frames per packet",
+        figures=f"delay before {1000 * heard.mean_delay(20, 30):.0f} ms, at 35 s "
+        f"{1000 * heard.mean_delay(35, 36):.0f}, at 55 s {1000 * heard.mean_delay(55, 60):.0f}, "
+        f"5 s after the step back {1000 * heard.mean_delay(65, 66):.0f} ms; frames lost or late "
+        f"{counted.frames_lost + counted.frames_late}, skipped {counted.frames_skipped}",
+    )
+
+
+def _outage(frames: int, *, stored: bool) -> Case:
+    path = outage(jitter(0.02, most=0.1, seed=4), start=30.0, seconds=70.0, stored=stored)
+    heard = listen(speech(160.0, frames=frames), path)
+    first = 30.0 + 70.0 + TRAVEL + frames * FRAME_SECONDS
+    back = next(time for time in heard.times if time > 99.0)
+    oldest = max(d for t, d in zip(heard.times, heard.delays, strict=True) if t > 99.0)
+    return Case(
+        name=f"outage of 70 s, {'stored and let go' if stored else 'lost'}, "
+        f"{frames} frames per packet",
+        figures=f"sound {1000 * (back - first):.0f} ms after the first good frame, oldest speech "
+        f"played {1000 * oldest:.0f} ms late, 10 s later {1000 * heard.mean_delay(110, 112):.0f}",
+    )
+
+
+def _drift(drift: float, *, hours: float, spurt: float) -> Case:
+    seconds = 3600 * hours
+    heard = listen(speech(seconds, spurt=spurt), jitter(0.01, most=0.05, seed=5), drift=drift)
+    late = heard.delays[len(heard.delays) // 100 :]
+    gaps = len([gap for gap in heard.gaps if gap > 5])
+    return Case(
+        name=f"{hours:g} h at {1e6 * drift:+.0f} ppm, "
+        + ("no pauses" if spurt == math.inf else f"spurts of {spurt:.0f} s"),
+        figures=f"delay {1000 * min(late):.0f} to {1000 * max(late):.0f} ms, drift seen "
+        f"{heard.buffer.drift_ppm:+.0f} ppm, {60 * heard.buffer.corrections / seconds:.2f} "
+        f"corrections per minute, {gaps} gaps",
+    )
+
+
+def main() -> None:
+    """Print one line per case."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--hours", type=float, default=24.0, help="length of the cases of drift")
+    args = parser.parse_args()
+    for case in cases(hours=args.hours):
+        print(f"{case.name}: {case.figures}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

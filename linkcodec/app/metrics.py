@@ -1,0 +1,166 @@
+"""What a running call tells machines: JSON lines, and an endpoint for Prometheus."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from linkcodec.exceptions import ConfigError, InputError, LinkError
+
+__all__ = ["Figures", "Reporter", "add_metrics_options", "open_reporter"]
+
+INTERVAL: Final = 1.0
+"""Seconds between two lines of JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What is known of a call now, by the names of docs/receiver.md.
+
+    counters: these only go up. gauges: these go up and down; None where not known yet.
+    """
+
+    counters: Mapping[str, float]
+    gauges: Mapping[str, float | None]
+
+
+@dataclass
+class _Latest:
+    """The figures that Prometheus gets when it asks, from another thread."""
+
+    figures: Figures = field(default_factory=lambda: Figures(counters={}, gauges={}))
+
+
+class Reporter:
+    """Writes figures about once a second, where somebody wants them."""
+
+    def __init__(self, file: TextIO | None = None, latest: _Latest | None = None) -> None:
+        self._file = file
+        self._latest = latest
+        self._next = float("-inf")
+
+    def due(self, now: float) -> bool:
+        """Whether `update` would do anything at `now` seconds."""
+        return now >= self._next and not (self._file is None and self._latest is None)
+
+    def update(self, figures: Figures, now: float) -> None:
+        """Write the figures, if it is time to.
+
+        Raises:
+            LinkError: the file cannot be written any more.
+        """
+        if not self.due(now):
+            return
+        self._next = now + INTERVAL
+        if self._latest is not None:
+            self._latest.figures = figures
+        if self._file is not None:
+            line = {"time": round(time.time(), 3), **figures.counters, **figures.gauges}
+            try:
+                self._file.write(json.dumps(line) + "\n")
+                self._file.flush()
+            except OSError as error:
+                raise LinkError(f"cannot write the statistics: {error.strerror}") from None
+
+
+def add_metrics_options(parser: argparse.ArgumentParser) -> None:
+    """The flags `--stats` and `--metrics`."""
+    parser.add_argument(
+        "--stats", metavar="FILE", help="write statistics once a second as JSON lines"
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="PORT",
+        type=int,
+        help="serve statistics to Prometheus at http://127.0.0.1:PORT/metrics",
+    )
+
+
+@contextmanager
+def open_reporter(
+    stats: str | None, port: int | None, *, role: str, host: str = "127.0.0.1"
+) -> Iterator[Reporter]:
+    """A reporter to a file, to an endpoint, to both or to nobody.
+
+    Args:
+        role: "send" or "receive": part of the names, as in linkcodec_receive_packets_lost.
+
+    Raises:
+        ConfigError: the port cannot be used, or prometheus-client is not installed.
+        InputError: the file cannot be written.
+    """
+    with ExitStack() as stack:
+        file = latest = None
+        if stats is not None:
+            try:
+                file = stack.enter_context(Path(stats).open("a", encoding="utf-8"))
+            except OSError as error:
+                raise InputError(
+                    f"--stats {stats}: cannot write the file: {error.strerror}"
+                ) from None
+        if port is not None:
+            latest = _Latest()
+            stack.callback(_serve(port, host, role, latest))
+        yield Reporter(file, latest)
+
+
+def _serve(port: int, host: str, role: str, latest: _Latest) -> Callable[[], None]:
+    """Start the endpoint; gives what stops it."""
+    try:
+        from prometheus_client import CollectorRegistry, start_http_server
+    except ImportError:
+        raise ConfigError(
+            "--metrics needs prometheus-client: pip install 'linkcodec[metrics]'"
+        ) from None
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--metrics {port} is no port: use 1 to 65535")
+    registry = CollectorRegistry()
+    registry.register(_collector(role, latest))
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise ConfigError(
+            f"--metrics {port}: cannot listen there: {error.strerror}; use another port"
+        ) from None
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop
+
+
+def _collector(role: str, latest: _Latest) -> Any:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.registry import Collector
+
+    def full(name: str) -> str:
+        return f"linkcodec_{role}_{_snake(name)}"
+
+    def text(name: str) -> str:
+        return f"{name}, see docs/receiver.md"
+
+    class CallCollector(Collector):
+        """Turns the latest figures into metrics when Prometheus asks."""
+
+        def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+            figures = latest.figures
+            for name, value in figures.counters.items():
+                yield CounterMetricFamily(full(name), text(name), value=value)
+            for name, gauge in figures.gauges.items():
+                if gauge is not None:
+                    yield GaugeMetricFamily(full(name), text(name), value=gauge)
+
+    return CallCollector()
+
+
+def _snake(name: str) -> str:
+    """`packetsLost` as packets_lost."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

@@ -1,0 +1,85 @@
+"""What is fixed about the compact codec, whatever library runs it: sizes and tables.
+
+Lengths are in samples at `SAMPLE_RATE` unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+SAMPLE_RATE: Final = 16000
+STEP: Final = 160
+STEPS_PER_FRAME: Final = 8
+FRAME_SIZE: Final = STEPS_PER_FRAME * STEP
+DELAY: Final = 320
+
+PITCH_WINDOW: Final = 1024
+PITCH_BINS: Final = 80
+MEL_WINDOW: Final = 400
+MEL_FFT: Final = 512
+MEL_BANDS: Final = 80
+FEATURES: Final = PITCH_BINS + MEL_BANDS
+PAST: Final = PITCH_WINDOW - STEP
+"""Samples before a step that its features look at."""
+
+PITCH_SCALE: Final = 0.02
+MEL_SCALE: Final = 0.05
+FLOOR: Final = 1e-4
+"""Gains of the two windows, and what is added to the magnitudes before their logarithm."""
+
+PITCH_CENTRE: Final = 130.0
+"""Hz that a pitch output of zero stands for; outputs are in octaves."""
+PITCH_RANGE: Final = (50.0, 520.0)
+"""Lowest and highest pitch in Hz."""
+
+SYNTHESIS_FRAME: Final = 320
+HOP: Final = 80
+OVERLAP: Final = SYNTHESIS_FRAME - HOP
+BINS: Final = SYNTHESIS_FRAME // 2 + 1
+PARAMETERS: Final = 2 * 3 * BINS
+"""Values per step: two frames of voice gain, voice phase and noise gain for each bin."""
+WINDOW_GAIN: Final = 1.5
+"""Sum of the squared Hann windows that overlap at a hop of a quarter."""
+
+TOP_HARMONIC: Final = 7800.0
+NOISE_PERIOD: Final = 1 << 16
+
+
+def hann(length: int) -> Array:
+    """Periodic Hann window."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
+
+
+def mel_matrix(*, bands: int, fft: int, sample_rate: int = SAMPLE_RATE) -> Array:
+    """Triangular Mel filters (O'Shaughnessy's scale), each of unit sum: (bands, fft / 2 + 1)."""
+    top = 2595.0 * math.log10(1.0 + sample_rate / 2 / 700.0)
+    mels = np.linspace(0.0, top, bands + 2)
+    edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    bins = np.linspace(0.0, sample_rate / 2, fft // 2 + 1)
+    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
+    weights = np.maximum(np.minimum(rising, falling), 0.0)
+    sums = np.maximum(weights.sum(axis=1, keepdims=True), 1e-6)
+    return np.asarray(weights / sums, dtype=np.float32)
+
+
+@cache
+def noise_table() -> Array:
+    """White Gaussian noise, the same everywhere: Box-Muller on a 64-bit linear congruential
+    generator (Knuth's MMIX constants), so that no library's generator is part of the format."""
+    state = 0x9E3779B97F4A7C15
+    uniform = np.empty(NOISE_PERIOD, dtype=np.float64)
+    for i in range(NOISE_PERIOD):
+        state = (state * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+        uniform[i] = ((state >> 11) + 1) / (1 << 53)
+    radius = np.sqrt(-2.0 * np.log(uniform[0::2]))
+    angle = 2.0 * math.pi * uniform[1::2]
+    table = np.concatenate((radius * np.cos(angle), radius * np.sin(angle)))
+    return np.asarray(table, dtype=np.float32)

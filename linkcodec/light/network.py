@@ -1,0 +1,112 @@
+"""The compact codec's two networks in numpy; see `linkcodec.compact.model`."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from linkcodec.compact.shape import (
+    FLOOR,
+    MEL_BANDS,
+    MEL_FFT,
+    MEL_SCALE,
+    MEL_WINDOW,
+    PITCH_BINS,
+    PITCH_CENTRE,
+    PITCH_RANGE,
+    PITCH_SCALE,
+    PITCH_WINDOW,
+    STEP,
+    Array,
+    hann,
+    mel_matrix,
+)
+from linkcodec.light.layers import Arrays, Context, Linear, Stage, merge, normalise, split
+
+
+def windows(x: Array, length: int, hop: int) -> Array:
+    """Overlapping pieces of a signal, without a copy: (pieces, length)."""
+    return np.lib.stride_tricks.sliding_window_view(x, length)[::hop]
+
+
+class Features:
+    """Samples with `PAST` before them to log spectra: (PAST + 160 n,) to (n, FEATURES)."""
+
+    def __init__(self) -> None:
+        self._long = hann(PITCH_WINDOW) * np.float32(PITCH_SCALE)
+        self._short = hann(MEL_WINDOW) * np.float32(MEL_SCALE)
+        self._mel = np.ascontiguousarray(mel_matrix(bands=MEL_BANDS, fft=MEL_FFT).T)
+
+    def __call__(self, x: Array) -> Array:
+        long = windows(x, PITCH_WINDOW, STEP) * self._long
+        short = windows(x[PITCH_WINDOW - MEL_WINDOW :], MEL_WINDOW, STEP) * self._short
+        harmonics = np.abs(np.fft.rfft(long)[:, :PITCH_BINS])
+        bands = np.abs(np.fft.rfft(short, n=MEL_FFT)).astype(np.float32) @ self._mel
+        spectra = np.concatenate((harmonics, bands), axis=1).astype(np.float32)
+        features: Array = (np.log(spectra + np.float32(FLOOR)) + np.float32(4.0)) / np.float32(2.5)
+        return features
+
+
+class SpeechEncoder:
+    """Samples with `PAST` before them to latents: (PAST + 1280 n,) to (n, latent)."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._features = Features()
+        self._enter = Linear.read(arrays, "encoder.enter")
+        self._stages = [Stage.read(arrays, f"encoder.stage{n}") for n in (1, 2, 3, 4)]
+        self._merges = [Linear.read(arrays, f"encoder.merge{n}.mix") for n in (1, 2, 3)]
+        self._leave = Linear.read(arrays, "encoder.leave")
+
+    def __call__(self, x: Array, context: Context) -> Array:
+        context.rewind()
+        h = self._stages[0](self._enter(self._features(x)), context)
+        for mix, stage in zip(self._merges, self._stages[1:], strict=True):
+            h = stage(merge(h, mix), context)
+        return self._leave(normalise(h))
+
+
+class Trunk:
+    """Latents to the synthesiser's parameters and pitch: (n, latent) to (8 n, PARAMETERS) and
+    hertz (8 n,)."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._lost = arrays["trunk.lost"]
+        self._enter = Linear.read(arrays, "trunk.enter")
+        self._stages = [Stage.read(arrays, f"trunk.stage{n}") for n in (4, 3, 2, 1)]
+        self._splits = [Linear.read(arrays, f"trunk.split{n}.mix") for n in (3, 2, 1)]
+        self._pitch = Linear.read(arrays, "trunk.pitch")
+        self._leave = Linear.read(arrays, "trunk.leave")
+
+    def __call__(self, latents: Array | None, context: Context) -> tuple[Array, Array]:
+        """`latents` is None for one frame that did not arrive."""
+        context.rewind()
+        h = self._lost[None] if latents is None else self._enter(latents)
+        h = self._stages[0](h, context)
+        for mix, stage in zip(self._splits, self._stages[1:], strict=True):
+            h = stage(split(h, mix), context)
+        h = normalise(h)
+        pitch: Array = np.float32(PITCH_CENTRE) * np.exp2(self._pitch(h)[:, 0])
+        return self._leave(h), np.clip(pitch, *PITCH_RANGE)
+
+
+class Quantizer:
+    """Residual vector quantisation by `vectors`, (books, entries, channels)."""
+
+    def __init__(self, vectors: Array) -> None:
+        self.vectors = vectors
+        self._power = np.square(vectors).sum(axis=2)
+
+    def encode(self, latent: Array, *, quantizers: int) -> tuple[int, ...]:
+        """(channels,) to indices."""
+        indices: list[int] = []
+        for vectors, power in zip(self.vectors[:quantizers], self._power, strict=False):
+            chosen = int(np.argmin(power - 2.0 * (vectors @ latent)))
+            latent = latent - vectors[chosen]
+            indices.append(chosen)
+        return tuple(indices)
+
+    def decode(self, indices: tuple[int, ...]) -> Array:
+        """Indices to the sum of their entries: (1, channels)."""
+        books: npt.NDArray[np.intp] = np.arange(len(indices))
+        total: Array = self.vectors[books, list(indices)].sum(axis=0, keepdims=True)
+        return total

@@ -1,0 +1,71 @@
+"""The cases of `benchmarks/receiver_delay.py`, shorter; the limits that they must keep."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from benchmarks.receiver_delay import (
+    TRAVEL,
+    Heard,
+    jitter,
+    listen,
+    outage,
+    speech,
+    step,
+    with_spikes,
+)
+from linkcodec.frame import FRAME_SECONDS
+
+
+def check_order(heard: Heard) -> None:
+    assert heard.ticks == sorted(set(heard.ticks))
+
+
+@pytest.mark.parametrize("stall", [False, True])
+def test_jitter_with_spikes(stall: bool) -> None:
+    path = with_spikes(jitter(0.1, most=0.3, seed=2), every=30.0, height=1.5, stall=stall)
+    heard = listen(speech(130.0), path)
+    check_order(heard)
+    # The 95 % quantile of this jitter is 300 ms.
+    limit = 0.3 + 0.08
+    assert heard.mean_delay(5.0) <= limit + 0.005
+    spikes = (30, 60, 90, 120)
+    calm = [gap for gap in heard.gaps if gap > 5 and not any(s - 0.2 < gap < s + 2 for s in spikes)]
+    assert calm == []
+    for spike in (30, 60, 90):
+        assert heard.mean_delay(spike + 6.5, spike + 8.5) <= 1.1 * limit
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+def test_step_up_and_back(frames: int) -> None:
+    path = step(jitter(0.02, most=0.1, seed=3), up=30.0, down=60.0, height=1.0)
+    heard = listen(speech(90.0, frames=frames), path)
+    check_order(heard)
+    before = heard.mean_delay(20, 30)
+    assert heard.mean_delay(40, 60) == pytest.approx(before + 1.0, abs=0.1)
+    assert heard.mean_delay(65, 70) == pytest.approx(before, abs=0.1)
+    assert not [gap for gap in heard.gaps if gap > 35.0]
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+@pytest.mark.parametrize("stored", [False, True])
+def test_outage_of_70_s(frames: int, stored: bool) -> None:
+    path = outage(jitter(0.02, most=0.1, seed=4), start=30.0, seconds=70.0, stored=stored)
+    heard = listen(speech(130.0, frames=frames), path)
+    check_order(heard)
+    first = 100.0 + TRAVEL + frames * FRAME_SECONDS
+    assert next(time for time in heard.times if time > 99.0) <= first + 1.5
+    after = [d for t, d in zip(heard.times, heard.delays, strict=True) if t > 99.0]
+    assert max(after) <= 2.0
+
+
+@pytest.mark.parametrize("drift", [-1e-3, 1e-3])
+@pytest.mark.parametrize("spurt", [4.0, math.inf])
+def test_drift(drift: float, spurt: float) -> None:
+    heard = listen(speech(600.0, spurt=spurt), jitter(0.01, most=0.05, seed=5), drift=drift)
+    check_order(heard)
+    assert max(heard.delays[1000:]) < 0.2
+    assert heard.buffer.corrections < 10
+    assert heard.buffer.drift_ppm == pytest.approx(1e6 * drift, abs=30)
