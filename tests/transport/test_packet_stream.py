@@ -361,14 +361,14 @@ def test_sender_of_version_1_is_told_so() -> None:
 
 def test_state_says_whether_packets_come() -> None:
     receiver = PacketReceiver(setup(), datagram=True)
-    assert receiver.state is LinkState.HUNTING
+    states = [receiver.state]
     receiver.receive(serialise(ByePacket(tick=0)), 0.0)
-    state: LinkState = receiver.state
-    assert state is LinkState.LOCKED  # type: ignore[comparison-overlap]
-    receiver.tick(4.0)
-    assert receiver.state is LinkState.LOCKED
-    receiver.tick(6.0)
-    assert receiver.state is LinkState.HUNTING
+    states.append(receiver.state)
+    for now in (4.0, 6.0):
+        receiver.tick(now)
+        states.append(receiver.state)
+    hunting, locked = LinkState.HUNTING, LinkState.LOCKED
+    assert states == [hunting, locked, locked, hunting]
 
 
 def test_redundancy_of_a_configuration() -> None:
