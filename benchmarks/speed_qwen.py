@@ -14,9 +14,7 @@ import argparse
 import importlib
 import importlib.util
 import resource
-import sys
 import time
-import types
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.qwen_reference import reference_modules
 from linkcodec.mimi.config import FRAME_SIZE
 from linkcodec.qwen12hz import load_qwen12hz
 
@@ -95,7 +94,7 @@ def _reference(weights: Path) -> float:
     """The reference's decoder: each frame with 25 frames before it."""
     from safetensors.torch import load_file
 
-    config, modeling = _reference_modules()
+    config, modeling = reference_modules()
     fields = config.Qwen3TTSTokenizerV2Config.from_pretrained(weights)
     decoder = modeling.Qwen3TTSTokenizerV2Decoder._from_config(fields.decoder_config).eval()
     values = load_file(weights / "model.safetensors")
@@ -105,19 +104,6 @@ def _reference(weights: Path) -> float:
     window = torch.zeros(1, 16, _CONTEXT + 1, dtype=torch.int64)
     return _row(
         "decode fp32, reference, windowed", [lambda: decoder(window)] * _REFERENCE_FRAMES, 1
-    )
-
-
-def _reference_modules() -> tuple[Any, Any]:
-    found = [Path(entry) / "qwen_tts" for entry in sys.path]
-    folder = next(path for path in found if path.is_dir()) / "core" / "tokenizer_12hz"
-    package = types.ModuleType("qwen_reference")
-    package.__path__ = [str(folder)]
-    sys.modules["qwen_reference"] = package
-    name = "qwen_reference.{}_qwen3_tts_tokenizer_v2"
-    return (
-        importlib.import_module(name.format("configuration")),
-        importlib.import_module(name.format("modeling")),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
@@ -179,6 +179,13 @@ class Codec(ABC):
         from linkcodec import recordings
 
         return recordings.decode(self, tokens, target_sample_rate=target_sample_rate)
+
+    def encode_blocks(self, blocks: Iterable[Pcm], *, quantizers: int) -> Iterator[Frame]:
+        """The frames of a recording, whose samples come in blocks of any length."""
+        encoder = self.encoder(quantizers=quantizers)
+        for pcm in blocks:
+            yield from encoder.push(pcm)
+        yield from encoder.flush()
 
     def decode_blocks(self, tokens: Tokens) -> Iterator[Pcm]:
         """Tokens (K, frames) to the samples of some frames at a time."""

@@ -6,12 +6,12 @@ block by block, so that only the tokens grow with their length.
 
 from __future__ import annotations
 
+import http.client
 import os
 import tempfile
-import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,17 +33,19 @@ Recording = str | os.PathLike[str] | bytes | npt.NDArray[Any]
 _BLOCK_SAMPLES: Final = 96_000
 _URL_BEGINNINGS: Final = ("http://", "https://")
 _URL_SECONDS: Final = 30.0
+_PIECE_BYTES: Final = 1 << 18
+
+MAX_URL_BYTES: Final = 2_000_000_000
+"""The most that is fetched from an address, to a temporary file."""
 
 
 def encode(
     codec: Codec, recording: Recording, *, sample_rate: int | None, num_quantizers: int | None
 ) -> Tokens:
     """One recording to tokens (K, frames); see `Codec.encode`."""
-    encoder = codec.encoder(quantizers=codec.check_quantizers(num_quantizers))
-    frames: list[Frame] = []
-    for pcm in _blocks(recording, sample_rate, codec.info.sample_rate):
-        frames += encoder.push(pcm)
-    frames += encoder.flush()
+    quantizers = codec.check_quantizers(num_quantizers)
+    blocks = _blocks(recording, sample_rate, codec.info.sample_rate)
+    frames = codec.encode_blocks(blocks, quantizers=quantizers)
     return np.array([frame.indices for frame in frames], np.int64).T
 
 
@@ -70,7 +72,8 @@ def _blocks(recording: Recording, sample_rate: int | None, wanted: int) -> Itera
             raise InputError("an array of samples needs sample_rate=, its rate in Hz")
         pcm = recording if recording.ndim == 1 else recording.mean(axis=-1)
         resampler = Resampler(sample_rate, wanted)
-        yield resampler.push(pcm.astype(np.float32, copy=False))
+        for start in range(0, pcm.size, _BLOCK_SAMPLES):
+            yield resampler.push(pcm[start : start + _BLOCK_SAMPLES].astype(np.float32, copy=False))
         yield resampler.flush()
     elif isinstance(recording, bytes):
         with tempfile.NamedTemporaryFile() as file:
@@ -78,18 +81,34 @@ def _blocks(recording: Recording, sample_rate: int | None, wanted: int) -> Itera
             file.flush()
             yield from stream_audio(file.name, wanted, block=_BLOCK_SAMPLES)
     elif str(recording).startswith(_URL_BEGINNINGS):
-        yield from _blocks(_fetch(str(recording)), None, wanted)
+        with tempfile.NamedTemporaryFile() as file:
+            _fetch(str(recording), file)
+            yield from stream_audio(file.name, wanted, block=_BLOCK_SAMPLES)
     else:
         yield from stream_audio(recording, wanted, block=_BLOCK_SAMPLES)
 
 
-def _fetch(url: str) -> bytes:
+def _fetch(url: str, file: IO[bytes]) -> None:
+    """What lies at an address, to a file on disk, however long it is up to the limit."""
     try:
         with urllib.request.urlopen(url, timeout=_URL_SECONDS) as answer:  # noqa: S310
-            content: bytes = answer.read()
-    except (OSError, urllib.error.URLError, ValueError) as error:
+            size = int(answer.headers.get("Content-Length", 0))
+            piece = answer.read(_PIECE_BYTES)
+            while piece:
+                if max(size, file.tell() + len(piece)) > MAX_URL_BYTES:
+                    raise AudioFileError(
+                        f"{url}: is larger than {MAX_URL_BYTES / 1e9:g} GB: fetch it and give "
+                        "the file, or a part of it"
+                    )
+                file.write(piece)
+                piece = answer.read(_PIECE_BYTES)
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise AudioFileError(f"{url}: cannot be fetched ({error})") from None
-    return content
+    if file.tell() < size:
+        raise AudioFileError(
+            f"{url}: the connection broke after {file.tell()} of {size} bytes: try again"
+        )
+    file.flush()
 
 
 def _checked(tokens: Any) -> Tokens:

@@ -14,7 +14,6 @@ import argparse
 import importlib
 import sys
 import tempfile
-import types
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "linkcodec" / "qwen12hz")]
 
 import qwencheckpoints as checkpoints  # noqa: E402
+
+from benchmarks.qwen_reference import reference_modules  # noqa: E402
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
 def qwen_vectors(folder: Path, *, seconds: int, tiny: bool) -> dict[str, Any]:
     """Codes of the encoder, samples of the decoder for 16 books and for the first 1, 4 and 8."""
     checkpoints.write_qwen(folder, tiny=tiny)
-    config, modeling = _reference_modules()
+    config, modeling = reference_modules()
     fields = checkpoints.qwen_config(tiny=tiny)
     fields.pop("model_type")
     model = modeling.Qwen3TTSTokenizerV2Model(config.Qwen3TTSTokenizerV2Config(**fields)).eval()
@@ -65,20 +66,6 @@ def qwen_vectors(folder: Path, *, seconds: int, tiny: bool) -> dict[str, Any]:
         model.decoder.quantizer.decode = lambda all_codes, k=books: decode(all_codes[:, :k])
         vectors[f"decoded{books}"] = model.decoder(codes[:, :, :12])[0, 0].numpy()
     return vectors
-
-
-def _reference_modules() -> tuple[Any, Any]:
-    """The model files alone: the package's own import pulls in more than is installed."""
-    found = [Path(entry) / "qwen_tts" for entry in sys.path]
-    folder = next(path for path in found if path.is_dir()) / "core" / "tokenizer_12hz"
-    package = types.ModuleType("qwen_reference")
-    package.__path__ = [str(folder)]
-    sys.modules["qwen_reference"] = package
-    name = "qwen_reference.{}_qwen3_tts_tokenizer_v2"
-    return (
-        importlib.import_module(name.format("configuration")),
-        importlib.import_module(name.format("modeling")),
-    )
 
 
 def mimi_vectors(folder: Path, *, seconds: int, tiny: bool) -> dict[str, Any]:

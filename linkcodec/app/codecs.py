@@ -75,7 +75,7 @@ def _state(name: str) -> str:
     missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
         return f"missing: {', '.join(missing)} (pip install 'linkcodec[qwen]')"
-    from linkcodec.mimi.checkpoint import find_cached
+    from linkcodec.mimi.hub import find_cached
 
     folder = find_cached(_HUB_IDS[name])
     if folder is None:

@@ -1,6 +1,6 @@
 """Checkpoints in the hub's layout: a folder with `config.json` and `model.safetensors`.
 
-The folder is a local one, or the model hub's cache, into which a hub id is downloaded.
+The folder is a local one, or one of the model hub's cache (`linkcodec.mimi.hub`).
 """
 
 from __future__ import annotations
@@ -17,18 +17,14 @@ from typing import Any, Final
 from torch import Tensor
 
 from linkcodec.exceptions import CodecError
+from linkcodec.mimi.hub import CONFIG, INSTALL, WEIGHTS, download
 from linkcodec.mimi.tensors import Tensors
 
-__all__ = ["CONFIG", "WEIGHTS", "Checkpoint", "find_cached", "open_checkpoint"]
-
-CONFIG: Final = "config.json"
-WEIGHTS: Final = "model.safetensors"
+__all__ = ["Checkpoint", "open_checkpoint"]
 
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_HEADER_BYTES: Final = 16 * 1024 * 1024
 _FINGERPRINT_BYTES: Final = 4096
-_INSTALL: Final = "pip install 'linkcodec[qwen]'"
 _OTHER_KINDS: Final = {
     "qwen3_tts_tokenizer_25hz": "this is the 25 Hz tokenizer, another codec: "
     "use Qwen/Qwen3-TTS-Tokenizer-12Hz",
@@ -69,7 +65,7 @@ class Checkpoint:
             from safetensors import SafetensorError
             from safetensors.torch import load_file
         except ImportError:
-            raise CodecError(f"the package safetensors is missing: {_INSTALL}") from None
+            raise CodecError(f"the package safetensors is missing: {INSTALL}") from None
         try:
             values: Mapping[str, Tensor] = load_file(self.source)
         except (OSError, SafetensorError, ValueError, KeyError) as error:
@@ -112,7 +108,7 @@ def open_checkpoint(weights: str | os.PathLike[str]) -> Checkpoint:
                 f"weights '{name}': no such folder: name one with {CONFIG} and {WEIGHTS}, or a "
                 "model hub id such as Qwen/Qwen3-TTS-Tokenizer-12Hz"
             )
-        folder = _download(name)
+        folder = download(name)
     return _read_folder(folder)
 
 
@@ -131,58 +127,3 @@ def _read_folder(folder: Path) -> Checkpoint:
     if not isinstance(config, dict):
         raise CodecError(f"{folder / CONFIG}: not a JSON object")
     return Checkpoint(folder=folder, config=config)
-
-
-def find_cached(hub_id: str) -> Path | None:
-    """The folder of the hub's cache that holds both files, if it does; never downloads.
-
-    Raises:
-        CodecError: the package huggingface_hub is missing.
-    """
-    hub = _hub()
-    found = [hub.try_to_load_from_cache(hub_id, name) for name in (CONFIG, WEIGHTS)]
-    if all(isinstance(path, str) and Path(path).is_file() for path in found):
-        return Path(found[1]).parent
-    return None
-
-
-def _hub() -> Any:
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise CodecError(
-            f"weights from the model hub need huggingface_hub: {_INSTALL}, or name a folder"
-        ) from None
-    return huggingface_hub
-
-
-def _download(hub_id: str) -> Path:
-    """Fetch both files with a progress bar; a broken download goes on where it stopped."""
-    cached = find_cached(hub_id)
-    if cached is not None:
-        return cached
-    hub = _hub()
-    try:
-        hub.hf_hub_download(hub_id, CONFIG)
-        path = Path(hub.hf_hub_download(hub_id, WEIGHTS))
-    # The hub's client raises errors of several HTTP libraries.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CodecError(
-            f"weights '{hub_id}': the download failed ({type(error).__name__}: {reason}): try "
-            "again (it resumes), or copy the files to a folder and name that"
-        ) from error
-    _check_hash(path)
-    return path.parent
-
-
-def _check_hash(path: Path) -> None:
-    """Compare a downloaded file with its SHA-256, which names it in the hub's cache."""
-    blob = path.resolve()
-    if not _SHA256.fullmatch(blob.name):
-        return
-    with open(blob, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != blob.name:
-        blob.unlink()
-        raise CodecError(f"{path}: damaged in the download (wrong SHA-256): try again")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from linkcodec.mimi.backend import Backend
 from linkcodec.mimi.config import MimiConfig
-from linkcodec.mimi.encoder import Residual, build_transformer, read_codebooks, read_conv
-from linkcodec.mimi.layers import DepthwiseConv, Stack, TransposedConv
+from linkcodec.mimi.encoder import Residual, build_transformer, read_codebooks
+from linkcodec.mimi.layers import CausalConv, DepthwiseConv, Stack, TransposedConv
 from linkcodec.mimi.quantizer import LatentDecoder
 from linkcodec.mimi.tensors import Tensors
 
@@ -45,14 +45,15 @@ class MimiDecoder:
         self._transformer = build_transformer(config, tensors.below("decoder_transformer"), backend)
         back = tensors.below("decoder")
         width = config.num_filters * 2 ** len(config.upsampling_ratios)
-        self._enter = read_conv(back.below("layers.0"), hidden, width, config.kernel_size, backend)
+        self._enter = CausalConv.read(
+            back.below("layers.0"), (hidden, width, config.kernel_size), backend
+        )
         self._units: list[tuple[TransposedConv, Residual]] = []
         number = 2
         for ratio in config.upsampling_ratios:
-            part = back.below(f"layers.{number}.conv")
-            up = TransposedConv(
-                part.take("weight", width, width // 2, 2 * ratio),
-                part.take("bias", width // 2),
+            up = TransposedConv.read(
+                back.below(f"layers.{number}"),
+                (width, width // 2, 2 * ratio),
                 backend,
                 stride=ratio,
             )
@@ -60,8 +61,8 @@ class MimiDecoder:
             unit = Residual.read(config, back.below(f"layers.{number + 1}"), width, backend)
             self._units.append((up, unit))
             number += 3
-        self._leave = read_conv(
-            back.below(f"layers.{number}"), width, 1, config.last_kernel_size, backend
+        self._leave = CausalConv.read(
+            back.below(f"layers.{number}"), (width, 1, config.last_kernel_size), backend
         )
 
     def state(self, batch: int = 1) -> Stack:

@@ -41,57 +41,32 @@ class Residual:
     def read(cls, config: MimiConfig, tensors: Tensors, width: int, backend: Backend) -> Residual:
         """The unit for `width` channels; the second convolution has kernel 1."""
         hidden = width // config.compress
-        first, second = tensors.below("block.1.conv"), tensors.below("block.3.conv")
+        block = tensors.below("block")
         return cls(
             [
-                CausalConv(
-                    first.take("weight", hidden, width, config.residual_kernel_size),
-                    first.take("bias", hidden),
-                    backend,
+                CausalConv.read(
+                    block.below("1"), (width, hidden, config.residual_kernel_size), backend
                 ),
-                CausalConv(
-                    second.take("weight", width, hidden, 1), second.take("bias", width), backend
-                ),
+                CausalConv.read(block.below("3"), (hidden, width, 1), backend),
             ]
         )
 
 
-def read_conv(
-    tensors: Tensors,
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    backend: Backend,
-    *,
-    stride: int = 1,
-) -> CausalConv:
-    """A convolution with its bias."""
-    return CausalConv(
-        tensors.take("conv.weight", outputs, inputs, kernel),
-        tensors.take("conv.bias", outputs),
-        backend,
-        stride=stride,
-    )
-
-
 def build_transformer(config: MimiConfig, tensors: Tensors, backend: Backend) -> Transformer:
     """Mimi's transformer: LayerNorm, GELU, no biases, scaled residual branches."""
-    channels, inner = config.hidden_size, config.num_attention_heads * config.head_dim
+    channels = config.hidden_size
 
     def norm(part: Tensors) -> tuple[Tensor, Tensor]:
         weight, bias = part.take("weight", channels), part.take("bias", channels)
         return backend.tensor(weight), backend.tensor(bias)
 
     def layer(part: Tensors) -> TransformerLayer:
-        attention_scale = part.take("self_attn_layer_scale.scale", channels)
         feed_scale = part.take("mlp_layer_scale.scale", channels)
-        heads = part.below("self_attn")
-        attention = Attention(
-            query=heads.take("q_proj.weight", inner, channels),
-            key=heads.take("k_proj.weight", inner, channels),
-            value=heads.take("v_proj.weight", inner, channels),
-            output=heads.take("o_proj.weight", channels, inner) * attention_scale[:, None],
+        attention = Attention.read(
+            part,
+            channels=channels,
             heads=config.num_attention_heads,
+            width=config.head_dim,
             window=config.sliding_window,
             backend=backend,
         )
@@ -155,27 +130,25 @@ class SpeechEncoder:
         self._backend = backend
         front = tensors.below("encoder")
         width = config.num_filters
-        self._enter = read_conv(front.below("layers.0"), 1, width, config.kernel_size, backend)
+        self._enter = CausalConv.read(
+            front.below("layers.0"), (1, width, config.kernel_size), backend
+        )
         self._units: list[tuple[Residual, CausalConv]] = []
         number = 1
         for ratio in reversed(config.upsampling_ratios):
             unit = Residual.read(config, front.below(f"layers.{number}"), width, backend)
-            down = read_conv(
+            down = CausalConv.read(
                 front.below(f"layers.{number + 2}"),
-                width,
-                2 * width,
-                2 * ratio,
+                (width, 2 * width, 2 * ratio),
                 backend,
                 stride=ratio,
             )
             self._units.append((unit, down))
             width *= 2
             number += 3
-        self._leave = read_conv(
+        self._leave = CausalConv.read(
             front.below(f"layers.{number + 1}"),
-            width,
-            config.hidden_size,
-            config.last_kernel_size,
+            (width, config.hidden_size, config.last_kernel_size),
             backend,
         )
         self._transformer = build_transformer(config, tensors.below("encoder_transformer"), backend)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from linkcodec.mimi.backend import Backend
 from linkcodec.mimi.state import State
+from linkcodec.mimi.tensors import Tensors
 
 __all__ = ["CausalConv", "ConvState", "DepthwiseConv", "Stack", "TransposedConv"]
 
@@ -89,6 +90,26 @@ class CausalConv:
         self._past = _Past(reach - stride, weight.shape[1], backend, replicate=replicate)
         self._apply = backend.convolution(weight, bias, stride=stride, dilation=dilation)
 
+    @classmethod
+    def read(
+        cls,
+        tensors: Tensors,
+        shape: tuple[int, int, int],
+        backend: Backend,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+    ) -> CausalConv:
+        """The convolution `conv` of a checkpoint; `shape` is (inputs, outputs, kernel)."""
+        inputs, outputs, kernel = shape
+        return cls(
+            tensors.take("conv.weight", outputs, inputs, kernel),
+            tensors.take("conv.bias", outputs),
+            backend,
+            stride=stride,
+            dilation=dilation,
+        )
+
     def state(self, batch: int) -> ConvState:
         return self._past.state(batch)
 
@@ -117,6 +138,19 @@ class TransposedConv:
         self._stride = stride
         self._outputs = outputs
         self._conv = CausalConv(dense, None if bias is None else bias.repeat(stride), backend)
+
+    @classmethod
+    def read(
+        cls, tensors: Tensors, shape: tuple[int, int, int], backend: Backend, *, stride: int
+    ) -> TransposedConv:
+        """The upsampling `conv` of a checkpoint; `shape` is (inputs, outputs, kernel)."""
+        inputs, outputs, kernel = shape
+        return cls(
+            tensors.take("conv.weight", inputs, outputs, kernel),
+            tensors.take("conv.bias", outputs),
+            backend,
+            stride=stride,
+        )
 
     def state(self, batch: int) -> ConvState:
         return self._conv.state(batch)

@@ -33,12 +33,12 @@ class Tensors:
         return part
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """A tensor, in fp32.
+        """A tensor, in fp32, of its own: none keeps the whole file mapped.
 
         Raises:
             CodecError: it is missing, or of another shape or kind.
         """
-        return self._check(name, shape).to(torch.float32)
+        return self._check(name, shape).to(torch.float32, copy=True)
 
     def ignore(self, name: str, *shape: int) -> None:
         """Let a tensor be there that inference does not need; it may be missing.

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from linkcodec.mimi.backend import Backend
 from linkcodec.mimi.state import State
+from linkcodec.mimi.tensors import Tensors
 
 __all__ = ["Attention", "AttentionState", "Transformer", "TransformerLayer", "TransformerState"]
 
@@ -64,6 +65,30 @@ class Attention:
         self._backend = backend
         self._project = backend.linear(torch.cat((query, key, value)))
         self._output = backend.linear(output)
+
+    @classmethod
+    def read(
+        cls,
+        tensors: Tensors,
+        *,
+        channels: int,
+        heads: int,
+        width: int,
+        window: int,
+        backend: Backend,
+    ) -> Attention:
+        """The attention of a checkpoint's layer, `heads` of `width`, with its scale."""
+        scale = tensors.take("self_attn_layer_scale.scale", channels)
+        part, inner = tensors.below("self_attn"), heads * width
+        return cls(
+            query=part.take("q_proj.weight", inner, channels),
+            key=part.take("k_proj.weight", inner, channels),
+            value=part.take("v_proj.weight", inner, channels),
+            output=part.take("o_proj.weight", channels, inner) * scale[:, None],
+            heads=heads,
+            window=window,
+            backend=backend,
+        )
 
     def state(self, batch: int) -> AttentionState:
         shape = (batch, self._heads, 2 * self._window, self._width)

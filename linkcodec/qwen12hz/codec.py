@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from linkcodec.codec import CodecInfo
-from linkcodec.mimi.backend import Backend, choose_precision
-from linkcodec.mimi.checkpoint import open_checkpoint
-from linkcodec.mimi.config import FRAME_SIZE, SAMPLE_RATE
+from linkcodec.mimi.backend import Backend
+from linkcodec.mimi.checkpoint import Checkpoint
 from linkcodec.mimi.encoder import SpeechEncoder
+from linkcodec.mimi.loader import Networks, load_networks
 from linkcodec.mimi.streams import NeuralCodec
+from linkcodec.mimi.tensors import Tensors
 from linkcodec.qwen12hz.config import QwenConfig
 from linkcodec.qwen12hz.decoder import SpeechDecoder
 
@@ -23,39 +23,23 @@ MODEL_TYPE: Final = "qwen3_tts_tokenizer_12hz"
 def load_qwen12hz(
     *, weights: str | os.PathLike[str] = HUB_ID, device: str = "cpu", precision: str = "auto"
 ) -> NeuralCodec:
-    """Load the codec from a folder or from the model hub.
-
-    Raises:
-        CodecError: the weights are missing, damaged or of another model, or the precision is
-            not possible on the device.
-    """
-    precision = choose_precision(precision, device)
-    checkpoint = open_checkpoint(weights)
-    checkpoint.check_kind(MODEL_TYPE)
-    config = QwenConfig.parse(checkpoint.config, source=str(checkpoint.folder))
-    tensors = checkpoint.tensors()
-    encoder = SpeechEncoder(
-        config.encoder,
-        tensors.below("encoder"),
-        Backend(device=device),
-        quantizers=config.quantizers,
-    )
-    backend = Backend(device=device, precision=precision)
-    decoder = SpeechDecoder(config.decoder, tensors.below("decoder"), backend)
-    tensors.check_all_taken()
-    return NeuralCodec(
-        info=CodecInfo(
-            name="qwen3-12hz",
-            version=1,
-            sample_rate=SAMPLE_RATE,
-            frame_size=FRAME_SIZE,
-            quantizers=config.quantizers,
-            codebook_size=config.decoder.codebook_size,
-            delay=0,
-            weights_hash=checkpoint.fingerprint(),
-        ),
-        encoder=encoder,
-        decoder=decoder,
+    """Load the codec; see `load_networks`."""
+    return load_networks(
+        _build,
+        name="qwen3-12hz",
+        model_type=MODEL_TYPE,
+        weights=weights,
         device=device,
         precision=precision,
+    )
+
+
+def _build(checkpoint: Checkpoint, tensors: Tensors, exact: Backend, backend: Backend) -> Networks:
+    config = QwenConfig.parse(checkpoint.config, source=str(checkpoint.folder))
+    encoder, decoder = tensors.below("encoder"), tensors.below("decoder")
+    return Networks(
+        encoder=SpeechEncoder(config.encoder, encoder, exact, quantizers=config.quantizers),
+        decoder=SpeechDecoder(config.decoder, decoder, backend),
+        quantizers=config.quantizers,
+        codebook_size=config.decoder.codebook_size,
     )

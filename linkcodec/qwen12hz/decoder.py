@@ -90,45 +90,13 @@ class _Block:
     units: list[_Unit]
 
 
-def _read_conv(
-    tensors: Tensors,
-    inputs: int,
-    outputs: int,
-    kernel: int,
-    backend: Backend,
-    *,
-    dilation: int = 1,
-) -> CausalConv:
-    return CausalConv(
-        tensors.take("conv.weight", outputs, inputs, kernel),
-        tensors.take("conv.bias", outputs),
-        backend,
-        dilation=dilation,
-    )
-
-
-def _read_up(
-    tensors: Tensors,
-    shape: tuple[int, int, int],
-    backend: Backend,
-    *,
-    stride: int,
-) -> TransposedConv:
-    """`shape` is (inputs, outputs, kernel)."""
-    inputs, outputs, kernel = shape
-    return TransposedConv(
-        tensors.take("conv.weight", inputs, outputs, kernel),
-        tensors.take("conv.bias", outputs),
-        backend,
-        stride=stride,
-    )
-
-
 def _read_unit(tensors: Tensors, channels: int, dilation: int, backend: Backend) -> _Unit:
     mix = tensors.below("conv2.conv")
     return _Unit(
         first=_Snake(tensors.below("act1"), channels, backend),
-        conv=_read_conv(tensors.below("conv1"), channels, channels, 7, backend, dilation=dilation),
+        conv=CausalConv.read(
+            tensors.below("conv1"), (channels, channels, 7), backend, dilation=dilation
+        ),
         second=_Snake(tensors.below("act2"), channels, backend),
         mix=backend.convolution(
             mix.take("weight", channels, channels, 1), mix.take("bias", channels)
@@ -158,12 +126,11 @@ def _read_latents(config: DecoderConfig, tensors: Tensors, backend: Backend) -> 
 
 
 def _read_transformer(config: DecoderConfig, tensors: Tensors, backend: Backend) -> Transformer:
-    channels, inner = config.hidden_size, config.num_attention_heads * config.head_dim
+    channels = config.hidden_size
 
     def layer(part: Tensors) -> TransformerLayer:
-        attention_scale = part.take("self_attn_layer_scale.scale", channels)
         feed_scale = part.take("mlp_layer_scale.scale", channels)
-        heads, feed = part.below("self_attn"), part.below("mlp")
+        feed = part.below("mlp")
         size = config.intermediate_size
         widen = backend.linear(
             torch.cat(
@@ -180,12 +147,11 @@ def _read_transformer(config: DecoderConfig, tensors: Tensors, backend: Backend)
             return narrow(F.silu(gate) * up)
 
         return TransformerLayer(
-            attention=Attention(
-                query=heads.take("q_proj.weight", inner, channels),
-                key=heads.take("k_proj.weight", inner, channels),
-                value=heads.take("v_proj.weight", inner, channels),
-                output=heads.take("o_proj.weight", channels, inner) * attention_scale[:, None],
+            attention=Attention.read(
+                part,
+                channels=channels,
                 heads=config.num_attention_heads,
+                width=config.head_dim,
                 window=config.sliding_window,
                 backend=backend,
             ),
@@ -217,7 +183,9 @@ class SpeechDecoder:
     def __init__(self, config: DecoderConfig, tensors: Tensors, backend: Backend) -> None:
         latent, hidden = config.latent_dim, config.hidden_size
         self._latents = _read_latents(config, tensors.below("quantizer"), backend)
-        self._pre = _read_conv(tensors.below("pre_conv"), config.codebook_dim, latent, 3, backend)
+        self._pre = CausalConv.read(
+            tensors.below("pre_conv"), (config.codebook_dim, latent, 3), backend
+        )
         part = tensors.below("pre_transformer")
         self._into = backend.linear(
             part.take("input_proj.weight", hidden, latent), part.take("input_proj.bias", hidden)
@@ -230,16 +198,20 @@ class SpeechDecoder:
         self._doublings: list[tuple[TransposedConv, _ConvNext]] = []
         for number, ratio in enumerate(config.upsampling_ratios):
             part = tensors.below(f"upsample.{number}")
-            up = _read_up(part.below("0"), (latent, latent, ratio), backend, stride=ratio)
+            up = TransposedConv.read(
+                part.below("0"), (latent, latent, ratio), backend, stride=ratio
+            )
             self._doublings.append((up, _ConvNext(part.below("1"), latent, backend)))
         width = config.decoder_dim
         stack = tensors.below("decoder")
-        self._enter = _read_conv(stack.below("0"), latent, width, 7, backend)
+        self._enter = CausalConv.read(stack.below("0"), (latent, width, 7), backend)
         self._blocks: list[_Block] = []
         for number, rate in enumerate(config.upsample_rates, start=1):
             part = stack.below(f"{number}.block")
             enter = _Snake(part.below("0"), width, backend)
-            up = _read_up(part.below("1"), (width, width // 2, 2 * rate), backend, stride=rate)
+            up = TransposedConv.read(
+                part.below("1"), (width, width // 2, 2 * rate), backend, stride=rate
+            )
             width //= 2
             units = [
                 _read_unit(part.below(str(place)), width, dilation, backend)
@@ -248,7 +220,7 @@ class SpeechDecoder:
             self._blocks.append(_Block(enter, up, units))
         last = len(config.upsample_rates) + 1
         self._last = _Snake(stack.below(str(last)), width, backend)
-        self._leave = _read_conv(stack.below(str(last + 1)), width, 1, 7, backend)
+        self._leave = CausalConv.read(stack.below(str(last + 1)), (width, 1, 7), backend)
 
     def state(self, batch: int = 1) -> Stack:
         """What `batch` new streams remember."""

@@ -18,6 +18,7 @@ from linkcodec.mimi.backend import Backend
 from linkcodec.mimi.config import FRAME_SIZE, MimiConfig
 from linkcodec.mimi.decoder import MimiDecoder
 from linkcodec.mimi.encoder import SpeechEncoder
+from linkcodec.mimi.layers import Stack
 from linkcodec.mimi.tensors import Tensors
 from linkcodec.qwen12hz.config import QwenConfig
 from linkcodec.qwen12hz.decoder import SpeechDecoder
@@ -75,16 +76,25 @@ def tokens(seconds: int = 2, *, entries: int = 64) -> Tensor:
     return torch.from_numpy(random.randint(0, entries, (1, 16, seconds * 25 // 2)))
 
 
-def decoded(codec: NeuralCodec, indices: Tensor, *, step: int) -> Tensor:
-    """All samples, `step` frames at a time."""
-    state = codec.decoder_network.state(indices.shape[0])
+def decoded(
+    codec: NeuralCodec, indices: Tensor, *, step: int, state: Stack | None = None
+) -> Tensor:
+    """All samples, `step` frames at a time, of new streams or of those of `state`."""
+    state = state or codec.decoder_network.state(indices.shape[0])
     parts = [codec.decoder_network(part, state) for part in torch.split(indices, step, dim=2)]
     return torch.cat(parts, dim=1)
 
 
-def encoded(codec: NeuralCodec, pcm: Tensor, *, step: int, quantizers: int = 16) -> Tensor:
-    """All indices, `step` frames at a time."""
-    state = codec.encoder_network.state(pcm.shape[0])
+def encoded(
+    codec: NeuralCodec,
+    pcm: Tensor,
+    *,
+    step: int,
+    quantizers: int = 16,
+    state: Stack | None = None,
+) -> Tensor:
+    """All indices, `step` frames at a time, of new streams or of those of `state`."""
+    state = state or codec.encoder_network.state(pcm.shape[0])
     parts = [
         codec.encoder_network(part, state, quantizers=quantizers)
         for part in torch.split(pcm, step * FRAME_SIZE, dim=1)

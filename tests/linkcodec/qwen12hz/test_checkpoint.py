@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,9 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from linkcodec.codec import load_codec
 from linkcodec.exceptions import CodecError
-from linkcodec.mimi import checkpoint as checkpoint_module
 from linkcodec.mimi.backend import choose_precision
-from linkcodec.mimi.checkpoint import WEIGHTS, open_checkpoint
+from linkcodec.mimi.checkpoint import open_checkpoint
 from linkcodec.mimi.compare import compare_codebooks
 
 
@@ -121,59 +118,6 @@ def test_options_are_for_codecs_that_have_them() -> None:
     with pytest.raises(CodecError, match="x86 CPUs only"):
         choose_precision("int8", "cuda")
     assert choose_precision("auto", "cuda") == "bf16"
-
-
-class _Hub(SimpleNamespace):
-    """What is used of huggingface_hub, over a folder of blobs as in its cache."""
-
-    def __init__(self, cache: Path, source: Path) -> None:
-        super().__init__(cache=cache, source=source, downloads=[], damaged=False)
-
-    def try_to_load_from_cache(self, _hub_id: str, name: str) -> str | None:
-        path = self.cache / "snapshot" / name
-        return str(path) if path.exists() else None
-
-    def hf_hub_download(self, hub_id: str, name: str) -> str:
-        self.downloads.append((hub_id, name))
-        content = (self.source / name).read_bytes()
-        blob = self.cache / "blobs" / hashlib.sha256(content).hexdigest()
-        link = self.cache / "snapshot" / name
-        for path in (blob, link):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        blob.write_bytes(content[:-1] if self.damaged and name == WEIGHTS else content)
-        link.symlink_to(blob)
-        return str(link)
-
-
-def test_a_hub_id_is_downloaded_once(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = _Hub(tmp_path / "cache", folder)
-    monkeypatch.setattr(checkpoint_module, "_hub", lambda: hub)
-    assert open_checkpoint("some/model").folder == tmp_path / "cache" / "snapshot"
-    assert open_checkpoint("some/model").config["model_type"] == "qwen3_tts_tokenizer_12hz"
-    assert hub.downloads == [("some/model", "config.json"), ("some/model", "model.safetensors")]
-
-
-def test_a_damaged_download_is_thrown_away(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = _Hub(tmp_path / "cache", folder)
-    hub.damaged = True
-    monkeypatch.setattr(checkpoint_module, "_hub", lambda: hub)
-    with pytest.raises(CodecError, match="wrong SHA-256"):
-        open_checkpoint("some/model")
-    assert checkpoint_module.find_cached("some/model") is None
-
-
-def test_a_failed_download_is_told_in_one_line(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = _Hub(tmp_path / "cache", folder / "nowhere")
-    monkeypatch.setattr(checkpoint_module, "_hub", lambda: hub)
-    with pytest.raises(CodecError, match=r"download failed \(FileNotFoundError") as caught:
-        open_checkpoint("some/model")
-    assert "\n" not in str(caught.value)
 
 
 def test_compares_encoders_and_codebooks(folder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
 import torch
-from qwencheckpoints import write_qwen
+from qwencheckpoints import decoded, write_qwen
 
 import linkcodec
 from linkcodec.app.cli import main
@@ -16,6 +16,7 @@ from linkcodec.codec import Pcm
 from linkcodec.exceptions import AudioFileError, CodecError, InputError, TokenFileError
 from linkcodec.frame import LOST, Frame, Silence
 from linkcodec.mimi import NeuralCodec
+from linkcodec.mimi.backend import Backend
 from linkcodec.mimi.streams import NeuralEncoder
 from linkcodec.tokenfile import TokenFile
 
@@ -154,3 +155,34 @@ def test_frames_are_of_this_codec(codec: NeuralCodec) -> None:
     pcm = codec.decoder().decode(Frame((1, 2, 3)))
     assert pcm.dtype == np.float32
     assert pcm.shape == (1920,)
+
+
+@pytest.mark.parametrize("samples", [1, 1920, 4 * 1920, 13 * 1920 + 7])
+def test_whole_recordings_give_what_a_stream_gives(codec: NeuralCodec, samples: int) -> None:
+    pcm = sound(samples / 24_000)
+    encoder = codec.encoder(quantizers=6)
+    frames = encoder.push(pcm) + encoder.flush()
+    blocks = [pcm[:5000], pcm[5000:5003], pcm[5003:]]
+    found = list(codec.encode_blocks(blocks, quantizers=6))
+    assert len(found) == len(frames) == -(-samples // 1920)
+    stream, whole = (np.array([frame.indices for frame in some]) for some in (frames, found))
+    assert (stream == whole).mean() >= 0.995
+    heard = codec.decode(whole.T)
+    state = codec.decoder_network.state()
+    expected = decoded(codec, torch.from_numpy(whole.T)[None], step=1, state=state)[0].numpy()
+    assert np.abs(heard - expected).max() < 1e-4
+
+
+def test_nothing_recorded_is_no_frame(codec: NeuralCodec) -> None:
+    assert list(codec.encode_blocks([np.zeros(0, np.float32)], quantizers=2)) == []
+
+
+def test_bf16_keeps_the_orders_of_two_lengths() -> None:
+    random = torch.manual_seed(3)
+    weight = torch.randn(32, 16, 3, generator=random)
+    apply = Backend(precision="bf16").convolution(weight, None)
+    for steps in (3, 9, 5, 3, 9):
+        x = torch.randn(1, steps, 16, generator=random)
+        expected = torch.nn.functional.conv1d(x.transpose(1, 2), weight).transpose(1, 2)
+        error = (apply(x.bfloat16()).float() - expected).square().mean()
+        assert error < 1e-4 * expected.square().mean()
