@@ -23,21 +23,27 @@ _QUANTIZERS = 7
 _KEY = PresharedKey(bytes(32))
 
 
+def with_keys(setup: WireSetup) -> WireSetup:
+    """The setup with what its [security] asks for at both ends."""
+    if setup.security.mode == "off":
+        return setup
+    suite = Suite(mode=SecurityMode(setup.security.mode), tag_bytes=setup.security.tag_bytes)
+    return replace(
+        setup,
+        outgoing=SenderSecurity(key=_KEY, suite=suite, station=1, clock=1.8e9, ledger=Ledger()),
+        incoming=ReceiverSecurity(key=_KEY, suite=suite, ledger=Ledger()),
+    )
+
+
 def measure(mode: str, security: str) -> tuple[float, float]:
     """Milliseconds per frame to pack and to unpack."""
-    setup = WireSetup(
+    plain = WireSetup(
         link=LinkConfig(kind="loopback", rate=1200, framing="sync"),
         wire=WireConfig(frames_per_packet=7, mode=mode),
         label=CodecLabel(name="compact", version=1, quantizers=_QUANTIZERS),
         security=SecurityConfig(mode=security),
     )
-    if security != "off":
-        suite = Suite(mode=SecurityMode(security))
-        setup = replace(
-            setup,
-            outgoing=SenderSecurity(key=_KEY, suite=suite, station=1, clock=1.8e9, ledger=Ledger()),
-            incoming=ReceiverSecurity(key=_KEY, suite=suite, ledger=Ledger()),
-        )
+    setup = with_keys(plain)
     rng = random.Random(1)
     frames = [Frame(tuple(rng.randrange(2048) for _ in range(_QUANTIZERS))) for _ in range(_FRAMES)]
     sender = open_transmitter(setup)

@@ -19,14 +19,17 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.security import with_keys
 from linkcodec.frame import FRAME_SECONDS, Frame, Silence
-from transport.config import LinkConfig, WireConfig
+from transport.config import LinkConfig, SecurityConfig, WireConfig
 from transport.packet import TICKS, VoicePacket
 from transport.slot_receiver import SlotReceiver
 from transport.slot_sender import SlotTransmitter
 from transport.wire import CodecLabel, LinkState, WireSetup
 
 __all__ = ["Call", "Errors", "join_time", "make_call", "over_errors", "slip_cost"]
+
+_IN_CLEAR: Final = SecurityConfig()
 
 Bits = npt.NDArray[np.uint8]
 
@@ -55,13 +58,21 @@ class Errors:
 
 
 def make_setup(
-    *, quantizers: int, framing: str = "sync", rate: int = 1200, depth: int = 1
+    *,
+    quantizers: int,
+    framing: str = "sync",
+    rate: int = 1200,
+    depth: int = 1,
+    security: SecurityConfig = _IN_CLEAR,
 ) -> WireSetup:
     """Slots on a line."""
-    return WireSetup(
-        link=LinkConfig(kind="loopback", rate=rate, framing=framing),
-        wire=WireConfig(frames_per_packet=1, mode="slots", interleaver_slots=depth),
-        label=CodecLabel(name="compact", version=1, quantizers=quantizers),
+    return with_keys(
+        WireSetup(
+            link=LinkConfig(kind="loopback", rate=rate, framing=framing),
+            wire=WireConfig(frames_per_packet=1, mode="slots", interleaver_slots=depth),
+            label=CodecLabel(name="compact", version=1, quantizers=quantizers),
+            security=security,
+        )
     )
 
 
@@ -156,7 +167,13 @@ def with_errors(
 
 
 def join_time(
-    *, quantizers: int, seed: int, framing: str = "sync", outage: float = 0.0
+    *,
+    quantizers: int,
+    seed: int,
+    framing: str = "sync",
+    outage: float = 0.0,
+    security: SecurityConfig = _IN_CLEAR,
+    talks: Callable[[int], bool] = lambda _: True,
 ) -> float | None:
     """Seconds from the first good bit to the first right frame, the slot's own time included.
 
@@ -164,13 +181,20 @@ def join_time(
     `outage` the receiver knew the call before, and its clock went on.
     """
     rng = random.Random(f"{seed} join")
-    setup = make_setup(quantizers=quantizers, framing=framing)
-    call = make_call(setup, seconds=14.0, seed=seed)
+    setup = make_setup(quantizers=quantizers, framing=framing, security=security)
+    call = make_call(setup, seconds=14.0 + 2 * security.announce_seconds, seed=seed, talks=talks)
     size = len(call.slots[0])
     receiver = SlotReceiver(setup)
     known = 20 if outage else 0
     for number, slot in enumerate(call.slots[:known]):
         receiver.receive(slot, (number + 1) * FRAME_SECONDS)
+    # A superframe that tells of its session has an index less.
+    shortest = quantizers - (security.mode != "off")
+    sent = {
+        frame.coarse(books)
+        for frame in call.frames.values()
+        for books in range(shortest, quantizers + 1)
+    }
     skipped = known + round(outage / FRAME_SECONDS) if outage else rng.randrange(20, 120)
     first = 8 * size * skipped + rng.randrange(8 * size)
     first -= first % 8 if framing != "sync" else 0
@@ -183,11 +207,7 @@ def join_time(
     for at in range(0, len(data), 3):
         now = begin + (at + 3) / size * FRAME_SECONDS
         for event in receiver.receive(data[at : at + 3], now):
-            if (
-                now > arrived
-                and isinstance(event, VoicePacket)
-                and event.frames[0] in call.frames.values()
-            ):
+            if now > arrived and isinstance(event, VoicePacket) and event.frames[0] in sent:
                 return now - arrived
     return None
 
@@ -273,13 +293,7 @@ def main() -> None:
                 join_time(quantizers=quantizers, seed=seed, framing=framing, outage=outage)
                 for seed in range(seeds.joins)
             ]
-            found = sorted(one for one in times if one is not None)
-            print(
-                f"{framing}, {quantizers} books, outage {outage:g} s: voice after "
-                f"{statistics.median(found):.2f} s (median), {found[-1]:.2f} s (most), "
-                f"{len(found)} of {len(times)}",
-                flush=True,
-            )
+            _print_join(f"{framing}, {quantizers} books, outage {outage:g} s", times)
         for insert in (True, False):
             costs = [
                 slip_cost(quantizers=quantizers, seed=seed, insert=insert, framing=framing)
@@ -290,6 +304,14 @@ def main() -> None:
                 f"{statistics.mean(costs):.2f} frames lost (mean), {max(costs)} (most)",
                 flush=True,
             )
+    for framing, quantizers in (("sync", 7), ("8n1", 5)):
+        for every in (0.64, 1.28, 2.56, 5.0):
+            security = SecurityConfig(mode="encrypted", announce_seconds=every)
+            times = [
+                join_time(quantizers=quantizers, seed=seed, framing=framing, security=security)
+                for seed in range(seeds.joins)
+            ]
+            _print_join(f"{framing}, {quantizers} books, encrypted, told every {every:g} s", times)
     for quantizers in (8, 6):
         for ber in (0.0, 1e-3, 1e-2):
             sending, receiving = cost(quantizers=quantizers, ber=ber)
@@ -297,6 +319,15 @@ def main() -> None:
                 f"{quantizers} books, bit errors {ber:g}: {sending:.3f} ms to send a frame, "
                 f"{receiving:.3f} ms to receive one"
             )
+
+
+def _print_join(name: str, times: list[float | None]) -> None:
+    found = sorted(one for one in times if one is not None)
+    print(
+        f"{name}: voice after {statistics.median(found):.2f} s (median), "
+        f"{found[-1]:.2f} s (most), {len(found)} of {len(times)}",
+        flush=True,
+    )
 
 
 def _row(name: str, runs: list[Errors]) -> str:

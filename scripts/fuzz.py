@@ -81,7 +81,8 @@ class Target:
     start: makes a fresh one, and gives it and what feeds it. corpus: valid inputs. block:
     inputs from one fresh start to the next. mend: gives the bytes a right CRC. wrap: makes
     bytes of a pipe of them. ordered: the corpus comes in its order, most of it unchanged, so
-    that a receiver of slots finds its place and keeps it for a while.
+    that a receiver of slots finds its place and keeps it for a while. longest: bytes of random
+    inputs.
     """
 
     start: Callable[[], tuple[object, Step]]
@@ -90,6 +91,7 @@ class Target:
     mend: Callable[[bytes], bytes] | None = None
     wrap: Callable[[bytes], bytes] | None = None
     ordered: bool = False
+    longest: int = 300
 
 
 # Valid traffic
@@ -189,7 +191,7 @@ def _deframer(make: Callable[[], Any]) -> Callable[[], tuple[object, Step]]:
 
 
 def _opener(security: str) -> Callable[[], tuple[object, Step]]:
-    """An opener that knows its session of the corpus and has heard nothing of it."""
+    """An opener that knows the corpus's session and has heard nothing of it."""
 
     def start() -> tuple[object, Step]:
         opener = PacketOpener(_receiver_security(security))
@@ -365,15 +367,16 @@ def _mend_stream(data: bytes) -> bytes:
     return encode_stream(data[:254] or b"\1")
 
 
-def _slot_block(security: str) -> Target:
+def _slot_block(security: str, *, heard: str | None = None) -> Target:
+    """heard: security of the traffic, where the receiver has another one."""
     return Target(
         start=_receiver(framing="sync", mode="slots", security=security),
-        corpus=lambda: [
-            one.data
-            for one in _traffic(framing="sync", mode="slots", security=security, key=_key(security))
-        ],
+        corpus=_packets(
+            framing="sync", mode="slots", security=heard or security, key=_key(security)
+        ),
         block=20_000,
         ordered=True,
+        longest=50,
     )
 
 
@@ -428,6 +431,7 @@ TARGETS: Final[dict[str, Target]] = {
     "receiver": Target(start=_receiver(), corpus=_packets(), mend=_mend),
     "receiver, stream": _stream_target("off"),
     "receiver, slots": _slot_block("off"),
+    "receiver, slots, signed": _slot_block("off", heard="authenticated"),
     "receiver, encrypted": Target(
         start=_receiver(security="encrypted"), corpus=_packets(security="encrypted"), mend=_mend
     ),
@@ -454,7 +458,7 @@ def inputs(target: Target, corpus: list[bytes], rng: random.Random) -> Iterator[
             yield data if choice < 0.8 else _changed(data, corpus, rng)
             continue
         if choice < 0.2 or target.ordered:
-            data = rng.randbytes(int(rng.random() ** 2 * 300))
+            data = rng.randbytes(int(rng.random() ** 2 * target.longest))
         else:
             data = _changed(rng.choice(corpus), corpus, rng)
             if target.mend is not None and choice < 0.7:

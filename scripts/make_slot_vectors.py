@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from linkcodec.frame import FRAME_SECONDS, Frame, Silence
-from transport.config import LinkConfig, StationConfig, WireConfig
+from transport.config import LinkConfig, SecurityConfig, StationConfig, WireConfig
+from transport.keys import PresharedKey
+from transport.replay import Ledger
+from transport.security import SecurityMode, SenderSecurity, Suite
 from transport.slot_sender import SlotTransmitter
 from transport.wire import CodecLabel, WireSetup
 
@@ -29,16 +32,31 @@ LINES = (
 """Framing, rate, indices per frame, depth of the interleaver, ticks of the call: first silence,
 then speech over a block of the side channel."""
 
+SECURED = (
+    ("sync", 1200, 7, 1, 136, "authenticated"),
+    ("sync", 1200, 7, 1, 136, "encrypted"),
+    ("sync", 1200, 5, 2, 136, "encrypted"),
+    ("8n1", 1200, 5, 1, 264, "encrypted"),
+)
+"""The same with security."""
+
 _SILENT = range(6)
+_KEY = bytes(range(32))
+_STATION = 9
 
 
-def call(framing: str, rate: int, quantizers: int, depth: int, ticks: int) -> dict[str, Any]:
+def call(
+    framing: str, rate: int, quantizers: int, depth: int, ticks: int, *, mode: str = "off"
+) -> dict[str, Any]:
     """A call: its slots in hexadecimal, and the frames by tick."""
+    outgoing = None if mode == "off" else _security(mode)
     setup = WireSetup(
         link=LinkConfig(kind="loopback", rate=rate, framing=framing),
         wire=WireConfig(frames_per_packet=1, mode="slots", interleaver_slots=depth),
         label=CodecLabel(name="compact", version=1, quantizers=quantizers, weights=0xBEEF),
         station=StationConfig(call_sign="DL1ABC/P"),
+        security=SecurityConfig(mode=mode),
+        outgoing=outgoing,
     )
     transmitter = SlotTransmitter(setup)
     frames: dict[int, list[int]] = {}
@@ -73,9 +91,36 @@ def call(framing: str, rate: int, quantizers: int, depth: int, ticks: int) -> di
     }
 
 
+def _security(mode: str) -> SenderSecurity:
+    return SenderSecurity(
+        key=PresharedKey(_KEY),
+        suite=Suite(mode=SecurityMode(mode)),
+        station=_STATION,
+        clock=1.8e9,
+        ledger=Ledger(),
+        random_bits=lambda bits: 0xCAFE % (1 << bits),
+    )
+
+
+def secured(*line: Any) -> dict[str, Any]:
+    """A call with security, and what opens it."""
+    *plain, mode = line
+    return {
+        "mode": mode,
+        "key": _KEY.hex(),
+        "station": _STATION,
+        "session": f"{_security(mode).at(0).number:012x}",
+        **call(*plain, mode=mode),
+    }
+
+
 def vectors() -> dict[str, Any]:
     """The content of the vector file."""
-    return {"format_version": 2, "calls": [call(*line) for line in LINES]}
+    return {
+        "format_version": 2,
+        "calls": [call(*line) for line in LINES],
+        "secured": [secured(*line) for line in SECURED],
+    }
 
 
 if __name__ == "__main__":

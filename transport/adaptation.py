@@ -125,9 +125,14 @@ def packet_steps(
 
 
 class LossMeter:
-    """Counts what did not come, from the ticks of the packets that did."""
+    """Counts what did not come, from the ticks of the packets that did.
 
-    def __init__(self) -> None:
+    report_seconds: from one due report to the next.
+    """
+
+    def __init__(self, *, report_seconds: float = 0.0) -> None:
+        self._report_seconds = report_seconds
+        self._report_at: float | None = None
         self._expected: int | None = None
         self._clear()
 
@@ -166,6 +171,17 @@ class LossMeter:
     def repaired(self, frames: int) -> None:
         """So many lost frames were found by redundancy."""
         self._repaired += frames
+
+    def due_report(self, now: float) -> ReceiverReport | None:
+        """A report, where one is due and there is something to tell."""
+        if self._report_at is None:
+            self._report_at = now + self._report_seconds
+        if now < self._report_at:
+            return None
+        report = self.report()
+        if report is not None:
+            self._report_at = now + self._report_seconds
+        return report
 
     def report(self) -> ReceiverReport | None:
         """What was counted since the last report; None if it was next to nothing."""

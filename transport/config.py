@@ -7,7 +7,7 @@ Each class is a section of a configuration file. A value that cannot be used rai
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from linkcodec.exceptions import ConfigError
 from transport.ax25 import Station
@@ -15,6 +15,7 @@ from transport.chat import Script
 from transport.linerate import Framing, capacity_bps
 
 __all__ = [
+    "THIS_MACHINE",
     "AdaptationConfig",
     "ChannelConfig",
     "JitterConfig",
@@ -31,8 +32,10 @@ __all__ = [
 LINK_KINDS = ("kiss", "loopback", "serial", "udp", "webrtc")
 WIRE_MODES = ("packets", "slots")
 REDUNDANCIES = ("none", "copy", "parity")
+THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 LOOPBACK_ADDRESS = "127.0.0.1:47200"
 _MOST_DELAY_MS = 600_000
+_SHORTEST_TOKEN = 12
 _CALL_SIGN = re.compile("[A-Z0-9/-]{0,9}")
 
 
@@ -194,14 +197,21 @@ class WebRtcConfig:
     a folder that both see, or "-" for copy and paste.
     stun: server that tells this end its public address, such as "stun:stun.example.org:3478";
     empty within one network.
+    token: secret of both ends, without which calls by HTTP are not taken; may be empty only
+    where `bind` is an address of this machine alone.
     """
 
     signalling: str = "http"
     stun: str = ""
+    token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if not self.signalling:
             raise ConfigError("webrtc.signalling is empty: use http, a folder, or -")
+        if self.token and len(self.token) < _SHORTEST_TOKEN:
+            raise ConfigError(
+                f"webrtc.token has {len(self.token)} letters: use at least {_SHORTEST_TOKEN}"
+            )
         if self.stun and not self.stun.startswith(("stun:", "stuns:")):
             raise ConfigError(f"webrtc.stun = '{self.stun}' is no server: write stun:HOST:PORT")
 
@@ -320,9 +330,9 @@ class SecurityConfig:
     key_file: file that `linkcodec key new` made; empty for the environment's LINKCODEC_KEY.
     tag_bytes: of the tag of each packet, an even number from 4 to 16.
     station: number of this end, 0 to 255; no two that send may have the same.
-    announce_seconds: how often its session is told to those who join.
+    announce_seconds: how often a sender tells its session to those who join.
     rekey_minutes: how long a session's keys are used.
-    state_dir: folder that keeps all sessions seen; empty for the user's own.
+    state_dir: folder that keeps the newest session of each peer; empty for the user's own.
     """
 
     mode: str = "off"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice, takewhile
+from operator import attrgetter
 from typing import Final
 
 from linkcodec.frame import FRAME_SECONDS
@@ -16,11 +19,13 @@ __all__ = ["DelayEstimator"]
 _MOST_PACKETS: Final = 400
 _LEAST_PACKETS: Final = 10
 
-_MARGIN: Final = 0.03
+_MARGIN: Final = 0.04
 """Seconds beyond the quantile that are spent where late packets need no more than that."""
 
 _SPARE: Final = 0.01
-"""Seconds beyond the latest packet, for clocks that drift."""
+_SPARE_FOR_DRIFT: Final = 6.0
+"""Seconds beyond the latest packet, and that many times what clocks drift apart in a second:
+speech runs a little below the target before it is slowed down."""
 
 _PEAK: Final = 0.2
 """A packet this much later than the target was held up: what is let go with it is one event."""
@@ -41,12 +46,8 @@ class _Arrival:
     time: float
     frames: int
     offset: float
+    spoken: float  # media time of the packet's first frame
     counted: bool
-
-    @property
-    def spoken(self) -> float:
-        """Media time of the packet's first frame."""
-        return self.time - self.offset
 
 
 class DelayEstimator:
@@ -55,7 +56,7 @@ class DelayEstimator:
     An offset is (arrival - media time of the packet's first frame), so it holds the unknown
     clock difference, the time to collect and send a packet, and the path's delay. A frame
     played at `base + target` after its media time is there for the quantile of recent packets,
-    and 30 ms longer where that catches the rest. Only packets of the full length count: short
+    and 40 ms longer where that catches the rest. Only packets of the full length count: short
     ones at the end of a spurt come earlier. Arrivals are forgotten after `history_seconds`, but
     the last ten never. Three things are kept apart from the quantile (as the peak detector of
     WebRTC's NetEq does):
@@ -114,7 +115,7 @@ class DelayEstimator:
         if now - offset < self._since:
             return  # It took the path that is no more.
         held_up = self._held_up(offset, frames, now)
-        self._arrivals.append(_Arrival(now, frames, offset, not held_up))
+        self._arrivals.append(_Arrival(now, frames, offset, now - offset, not held_up))
         oldest = now - self._config.history_seconds
         while len(self._arrivals) > _LEAST_PACKETS and self._arrivals[0].time < oldest:
             self._arrivals.popleft()
@@ -134,18 +135,17 @@ class DelayEstimator:
         if not self._arrivals or self.base is None:
             return False
         before = self._arrivals[-1]
-        return (
-            before.offset - self.base > self.target + _PEAK
-            and now - before.time < _BURST_PACE * frames * FRAME_SECONDS
-            and offset < before.offset
+        together = (
+            now - before.time < _BURST_PACE * frames * FRAME_SECONDS and offset < before.offset
         )
+        return together and (not before.counted or before.offset - self.base > self.target + _PEAK)
 
     def _path_shifted(self, now: float) -> bool:
         """Forget what came before a shift of all delays; whether there was one."""
         full = [one for one in self._arrivals if one.frames == self.full_frames]
         slack = _SHIFT + abs(self.drift.rate) * (now - full[0].time)
         # Where the path gets shorter, new packets overtake old ones for a while.
-        full.sort(key=lambda one: one.spoken)
+        full.sort(key=attrgetter("spoken"))
         for seconds, direction in ((_SHIFT_DOWN_SECONDS, -1), (_SHIFT_UP_SECONDS, 1)):
             split = len(full) - _SHIFT_PACKETS
             # In a stall much speech comes at once, and in a pause none comes for long.
@@ -153,13 +153,16 @@ class DelayEstimator:
                 full[-1].spoken - full[split].spoken, now - full[split].time
             ):
                 split -= 1
-            earlier = sorted(direction * one.offset for one in full[: max(split, 0)] if one.counted)
+            earlier = [one.offset for one in full[: max(split, 0)] if one.counted]
             # Neither a single packet of another speed nor a history of one or two is a proof.
             if len(earlier) < _SHIFT_PACKETS:
                 continue
             share = self._config.quantile if direction > 0 else 1.0
-            most = earlier[math.ceil(share * len(earlier)) - 1]
-            if min(direction * one.offset for one in full[split:]) > most + slack:
+            exceptions = len(earlier) - math.ceil(share * len(earlier))
+            bound = min(direction * one.offset for one in full[split:]) - slack
+            beyond = (1 for offset in reversed(earlier) if direction * offset >= bound)
+            # Counted no farther than needed: mostly the newest few decide.
+            if sum(islice(beyond, exceptions + 1)) <= exceptions:
                 self._arrivals = deque(full[split:], maxlen=_MOST_PACKETS)
                 self._since = full[split].spoken
                 return True
@@ -168,19 +171,15 @@ class DelayEstimator:
     def _measure(self, now: float) -> None:
         rate = self.drift.rate
         full = [one for one in self._arrivals if one.frames == self.full_frames]
-        offsets = [one.offset + rate * (now - one.time) for one in full]
-        self.base = min(offsets)
-        recent = [
-            offset
-            for one, offset in zip(full, offsets, strict=True)
-            if one.time >= now - _LEVEL_SECONDS
-        ]
-        self.level = min(recent, default=self.base) - self.base
-        # Packets that no permitted delay would have caught say nothing about the best one.
+        self.base = base = min(one.offset - rate * one.time for one in full) + rate * now
+        recent = takewhile(lambda one: one.time >= now - _LEVEL_SECONDS, reversed(full))
+        self.level = min((one.offset + rate * (now - one.time) for one in recent), default=base)
+        self.level -= base
         delays = sorted(
-            offset - self.base
-            for one, offset in zip(full, offsets, strict=True)
-            if one.counted and offset - self.base <= self._ceiling
+            [one.offset + rate * (now - one.time) - base for one in full if one.counted]
         )
+        # Packets that no permitted delay would have caught say nothing about the best one.
+        del delays[bisect_right(delays, self._ceiling) :]
         quantile = delays[math.ceil(self._config.quantile * len(delays)) - 1] if delays else 0.0
-        self._wanted = min(quantile + _MARGIN, delays[-1] + _SPARE) if delays else 0.0
+        spare = _SPARE + _SPARE_FOR_DRIFT * abs(rate)
+        self._wanted = min(quantile + _MARGIN, delays[-1] + spare) if delays else 0.0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from linkcodec.exceptions import PacketError
 from transport.packet import (
     CODEC_NUMBERS,
+    TICKS,
     ByePacket,
     HelloPacket,
     LinkPacket,
@@ -14,11 +16,17 @@ from transport.packet import (
     SilencePacket,
     VoicePacket,
     WirePacket,
+    check_bytes,
     parse,
 )
+from transport.sealing import ANNOUNCEMENT
+from transport.security import ANNOUNCEMENT_BYTES, Announcement
 from transport.text import SideKind
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["NO_PACKET", "Explanation", "explain"]
+
+NO_PACKET: Final = "no packet"
+"""Name of an explanation of bytes that are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +39,32 @@ class Explanation:
 
 def explain(data: bytes) -> Explanation:
     """Explain a packet (COBS removed); bytes that are none get the reason."""
+    if data and data[0] & 0xF0 == ANNOUNCEMENT:
+        return _announcement(data)
     try:
         packet = parse(data)
     except PacketError as error:
-        return Explanation(name="no packet", fields=(("reason", str(error)),))
+        return Explanation(name=NO_PACKET, fields=(("reason", str(error)),))
     fields = [*_fields(packet), ("CRC", f"{data[-2:].hex()}, right")]
     return Explanation(name=_name(packet), fields=tuple(fields))
+
+
+def _announcement(data: bytes) -> Explanation:
+    try:
+        told = Announcement.parse(data[2:-2])
+    except PacketError as error:
+        return Explanation(name=NO_PACKET, fields=(("reason", str(error)),))
+    right = check_bytes(data[:-2]) == data[-2:]
+    fields = (
+        ("tick", str(int.from_bytes(data[:2], "big") % TICKS)),
+        ("security", str(told.suite)),
+        ("station", str(told.station)),
+        ("session", f"{told.session:012x}"),
+        ("tick now", str(told.tick)),
+        ("tag", data[2 + ANNOUNCEMENT_BYTES : -2].hex()),
+        ("CRC", f"{data[-2:].hex()}, {'right' if right else 'wrong'}"),
+    )
+    return Explanation(name="SESSION", fields=fields)
 
 
 def _name(packet: WirePacket) -> str:

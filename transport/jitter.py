@@ -27,7 +27,7 @@ _START_SLACK: Final = 0.002
 _TOLERANCE: Final = 0.02
 """Seconds that a spurt may run below the target without being delayed for it."""
 
-_CATCH_UP: Final = 0.6
+_CATCH_UP: Final = 0.4
 """Seconds of delay beyond the target that are given back by playing faster; speech that is
 older than that is thrown away."""
 

@@ -1,4 +1,4 @@
-"""The pre-shared key of a call, its text form, and its session keys that come from it.
+"""The pre-shared key of a call, its text form, and the keys that come from it.
 
 One secret of 256 bits is shared by everybody on a net. It encrypts nothing itself: each session
 of each station has keys of its own, made by HKDF-SHA256 (RFC 5869).

@@ -269,7 +269,7 @@ class PacketTransmitter(Transmitter):
     # Security
 
     def _announce(self, now: float) -> None:
-        """Tell its session to those who join: in time, and anew when a spurt begins."""
+        """Tell the sender's session to those who join: in time, and anew when a spurt begins."""
         if self._sealer is None:
             return
         data = self._sealer.announcement(self._tick, fresh=self._start)
@@ -474,10 +474,8 @@ class PacketReceiver(WireReceiver):
         self._far: LinkInformation | None = None
         self._repairer = Repairer()
         self._texts = TextAssembler()
-        self._losses = LossMeter()
+        self._losses = LossMeter(report_seconds=setup.adaptation.report_seconds)
         self._opener = PacketOpener(setup.incoming)
-        self._report_seconds = setup.adaptation.report_seconds
-        self._report_at: float | None = None
         self._repair_delay = setup.wire.repair_ms / 1000
         self._plain = 0
 
@@ -497,7 +495,7 @@ class PacketReceiver(WireReceiver):
                 self.statistics.packets_damaged += 1
                 continue
             finally:
-                self.stranger = self._opener.problem
+                self.stranger = self._opener.problem or self._opener.notice
             self._note(wire_bits(len(piece), self._framing), now)
             self.state = LinkState.LOCKED
             events += found
@@ -593,14 +591,7 @@ class PacketReceiver(WireReceiver):
         return []
 
     def report(self, now: float) -> ReceiverReport | None:
-        if self._report_at is None:
-            self._report_at = now + self._report_seconds
-        if now < self._report_at:
-            return None
-        report = self._losses.report()
-        if report is not None:
-            self._report_at = now + self._report_seconds
-        return report
+        return self._losses.due_report(now)
 
     @property
     def repair_delay(self) -> float:

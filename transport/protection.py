@@ -116,6 +116,7 @@ class BchCode:
             remainder <<= 1
             if remainder >> self.parity_bits:
                 remainder ^= generator
+        self._terms: dict[tuple[int, int], int] = {}
 
     def _parity(self, message: int) -> int:
         parity = 0
@@ -196,16 +197,27 @@ class BchCode:
         degree = len(locator) - 1
         if not 1 <= degree <= self.errors:
             return None
-        terms = [(i, field.log[c]) for i, c in enumerate(locator) if c]
-        positions = []
-        order, power = field.order, field.power
-        for position in range(self.size):
-            value = 0
-            for i, log in terms:
-                value ^= power[(log - i * position) % order]
-            if not value:
-                positions.append(position)
-        return positions if len(positions) == degree else None
+        values = 0
+        for i, coefficient in enumerate(locator):
+            if coefficient:
+                values ^= self._term(i, field.log[coefficient])
+        at_position = values.to_bytes(self.size, "little")
+        if at_position.count(0) != degree:
+            return None
+        positions, position = [], -1
+        for _ in range(degree):
+            position = at_position.find(0, position + 1)
+            positions.append(position)
+        return positions
+
+    def _term(self, i: int, log: int) -> int:
+        """Term i of a locator at all positions, a byte for each: the search is one XOR of these."""
+        term = self._terms.get((i, log))
+        if term is None:
+            order, power = self._field.order, self._field.power
+            values = bytes(power[(log - i * position) % order] for position in range(self.size))
+            term = self._terms[i, log] = int.from_bytes(values, "little")
+        return term
 
 
 def field_bits(*, message_bits: int, errors: int) -> int:

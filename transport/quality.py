@@ -2,7 +2,7 @@
 
 As in the E-model (ITU-T G.107) an undisturbed value, here of the number of codebooks, falls
 with the share of frames concealed, and faster where losses come in runs. The constants are
-fitted to DistillMOS of codec `compact` (docs/receiver.md).
+fitted to DistillMOS of codec `compact` version 2 (docs/receiver.md).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["QualityMeter"]
 _FORGET: Final = 1 / 125
 """Frames of speech count for about 10 s."""
 
-_UNDISTURBED: Final = ((1, 1.9), (2, 2.6), (4, 3.2), (8, 3.5), (16, 3.6))
+_UNDISTURBED: Final = ((1, 2.9), (2, 3.5), (4, 3.88), (8, 3.98), (16, 4.05))
 """Books per frame, and the value without losses."""
 
 _WORST: Final = 1.0
-_FALL: Final = 5.0
+_FALL: Final = 1.3
 _RUN_WEIGHTS: Final = (0.7, 1.0, 1.3, 1.5)
 """How much the first, second, ... frame of a run of losses counts."""
 
@@ -33,20 +33,25 @@ class QualityMeter:
         self._books: float | None = None
         self._lost = 0.0
         self._run = 0
+        self._heard = 0
 
     def add(self, item: PlayoutItem) -> None:
         """Take one item that was played; silence changes nothing."""
+        if isinstance(item, Frame | Lost):
+            self._heard += 1
+        # At first a plain mean: what was not heard yet was not free of losses.
+        step = max(_FORGET, 1 / max(self._heard, 1))
         if isinstance(item, Frame):
             self._run = 0
             clear = _undisturbed(len(item.indices))
             if self._books is None:
                 self._books = clear
-            self._books += _FORGET * (clear - self._books)
-            self._lost -= _FORGET * self._lost
+            self._books += step * (clear - self._books)
+            self._lost -= step * self._lost
         elif isinstance(item, Lost):
             weight = _RUN_WEIGHTS[min(self._run, len(_RUN_WEIGHTS) - 1)]
             self._run += 1
-            self._lost += _FORGET * (weight - self._lost)
+            self._lost += step * (weight - self._lost)
 
     @property
     def score(self) -> float | None:

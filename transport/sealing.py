@@ -14,21 +14,31 @@ from linkcodec.frame import FRAME_SECONDS
 from transport.packet import MAX_PACKET, TICKS, check_bytes, parse
 from transport.security import (
     ANNOUNCEMENT_BYTES,
+    ENCRYPTED_UNHEARD,
+    SIGNED_UNVERIFIED,
     Announcement,
     ReceiverSecurity,
     SenderSecurity,
     Suite,
 )
 
-__all__ = ["PacketOpener", "PacketSealer", "announcement_length", "sealed_length"]
+__all__ = [
+    "ANNOUNCEMENT",
+    "PacketOpener",
+    "PacketSealer",
+    "announcement_length",
+    "sealed_length",
+]
 
 _HEADER: Final = 2
 _CHECK: Final = 2
 _CONTROL: Final = 0x80
 _SUBTYPE: Final = 0xF0
 _PARITY: Final = 0xC0
-_SESSION: Final = 0xF0
-"""First byte of an announcement: control, subtype 7. Its other bits are the tick."""
+ANNOUNCEMENT: Final = 0xF0
+"""First byte of an announcement: control, subtype 7, no argument, first bit of the tick."""
+
+_ARGUMENT: Final = 0x0E
 
 _FRESH_TICKS: Final = 25
 _COPIES: Final = 255
@@ -101,7 +111,7 @@ class PacketSealer:
         return sealed
 
     def announcement(self, tick: int, *, fresh: bool = False) -> bytes | None:
-        """The packet that announces its session, if one is due at this tick (unwrapped).
+        """The packet that announces the sender's session, if one is due at this tick (unwrapped).
 
         fresh: somebody may have begun to listen; the last one must not be older than 2 s.
         """
@@ -109,7 +119,7 @@ class PacketSealer:
         if tick < self._announce_at - max(0, early):
             return None
         self._announce_at = tick + self._every
-        header = (_SESSION << 8 | tick % TICKS).to_bytes(_HEADER, "big")
+        header = (ANNOUNCEMENT << 8 | tick % TICKS).to_bytes(_HEADER, "big")
         return _checked(header + self._security.announcement(tick))
 
 
@@ -133,6 +143,11 @@ class PacketOpener:
         """In words, why packets cannot be opened; empty while all is well."""
         return self._problem if self._security is None else self._security.problem
 
+    @property
+    def notice(self) -> str:
+        """In words, what to know of packets that are opened; empty if there is nothing."""
+        return SIGNED_UNVERIFIED if self._signed_by is not None else ""
+
     def open(self, data: bytes, now: float) -> bytes | None:
         """The plain packet that came as `data`; None for an announcement.
 
@@ -141,7 +156,7 @@ class PacketOpener:
         """
         if not 2 * _CHECK <= len(data) <= MAX_PACKET:
             raise PacketError(f"a packet has at most {MAX_PACKET} bytes, not {len(data)}")
-        if data[0] & _SUBTYPE == _SESSION:
+        if data[0] & _SUBTYPE == ANNOUNCEMENT:
             self._announce(data, now)
             return None
         if self._security is None:
@@ -152,15 +167,15 @@ class PacketOpener:
         content = data[:-_CHECK]
         if check_bytes(content) != data[-_CHECK:]:
             raise PacketError("wrong CRC of an announcement")
+        if data[0] & _ARGUMENT:
+            raise PacketError("an announcement has no argument")
         if self._security is not None:
             if self._security.announce(content[_HEADER:], now) is None:
                 raise PacketError(self._security.problem)
             return
         suite = Announcement.parse(content[_HEADER:]).suite
         if suite.encrypts:
-            self._problem = (
-                "the sender encrypts its speech: set the same [security] and key on both sides"
-            )
+            self._problem = ENCRYPTED_UNHEARD
         else:
             self._problem = ""
             self._signed_by, self._signed_at = suite, now
@@ -168,6 +183,7 @@ class PacketOpener:
     def _listen(self, data: bytes, now: float) -> bytes:
         suite = self._signed_by
         if suite is None or now > self._signed_at + _LISTEN_SECONDS:
+            self._signed_by = None
             return data
         content = data[:-_CHECK]
         if check_bytes(content) != data[-_CHECK:] or len(content) < _HEADER + suite.tag_bytes:

@@ -1,9 +1,9 @@
 """Security of the wire: sessions, their keys, tags and encryption. See docs/security.md.
 
 A station's *session* has a number that only rises: the seconds of its clock and 16 random bits.
-With the pre-shared key, the mode, the tag's length and the station's number it gives its session's
+With the pre-shared key, the mode, the tag's length and the station's number it gives a session's
 keys (HKDF), so neither of these can be changed by anybody in between. An *announcement* tells
-its session to whoever joins; it carries a tag of its own.
+a session to whoever joins; it carries a tag of its own.
 
 Within a session everything has a *counter* that never comes twice: tick and lane of a packet, or
 the number of a slot. It is the nonce, and what the replay window remembers.
@@ -53,6 +53,14 @@ ANNOUNCEMENT_BYTES: Final = 12
 """Bytes of an announcement without its tag."""
 
 SECURITY_VERSION: Final = 1
+
+SIGNED_UNVERIFIED: Final = (
+    "the sender signs its speech; without its key nobody vouches for who speaks: set "
+    "security.mode = 'authenticated' and the key to know"
+)
+ENCRYPTED_UNHEARD: Final = (
+    "the sender encrypts its speech: set the same [security] and key on both sides"
+)
 
 _SESSION_BITS: Final = 48
 _RANDOM_BITS: Final = 16
@@ -136,7 +144,7 @@ class Session:
     Args:
         key: the pre-shared key.
         station: 0 to 255.
-        number: of its session, 48 bits.
+        number: session number, 48 bits.
 
     Raises:
         ValueError: a number is out of range.
@@ -341,7 +349,7 @@ class SenderSecurity:
         """A packet's body and tag, see `Session.seal`; `at` is the tick now.
 
         Raises:
-            ValueError: this tick and lane were used in its session, or the tick is too old.
+            ValueError: this tick and lane were used before, or the tick is too old.
         """
         session = self.at(at)
         if not self._used.accept(tick, lane):
@@ -349,9 +357,13 @@ class SenderSecurity:
         return session.seal(header, body, tick=tick, lane=lane)
 
     def announcement(self, tick: int) -> bytes:
-        """What to announce at this tick: its session, or the next one once it is near."""
+        """What to announce at this tick: the current session, or the next one once it is near."""
+        return self.announced(tick).announcement(tick)
+
+    def announced(self, tick: int) -> Session:
+        """Which session to announce at this tick."""
         session = self.at(tick)
-        return (self._next or session).announcement(tick)
+        return self._next or session
 
 
 @dataclass(kw_only=True)
@@ -443,7 +455,7 @@ class ReceiverSecurity:
         return next(one.tick for one in self._contexts if one.session is session)
 
     def announce(self, data: bytes, now: float) -> Session | None:
-        """Take an announcement, tag included; gives its session if it is to be trusted."""
+        """Take an announcement, tag included; gives its session if that is to be trusted."""
         try:
             announcement = Announcement.parse(data)
         except PacketError as error:
@@ -455,15 +467,28 @@ class ReceiverSecurity:
                 "set the same [security] on both sides"
             )
             return None
-        context = self._context(announcement)
-        session = self._session(announcement) if context is None else context.session
+        session = self._session(announcement)
         if not session.announced_by(data[:ANNOUNCEMENT_BYTES], data[ANNOUNCEMENT_BYTES:]):
             self._refuse("the sender has another key: copy the key file to both sides")
             return None
+        return self._trust(announcement, session, now)
+
+    def hear(
+        self, announcement: Announcement, proof: Callable[[Session], bool], now: float
+    ) -> Session | None:
+        """`announce` for one that came in another form, and may be none at all.
+
+        proof: whether its tag is right, if it is of this session.
+        """
+        session = self._session(announcement)
+        return self._trust(announcement, session, now) if proof(session) else None
+
+    def _trust(self, announcement: Announcement, session: Session, now: float) -> Session | None:
         if objection := self._objection(announcement):
             self._refuse(objection)
             return None
         self.problem = ""
+        context = self._context(announcement)
         if context is None:
             floor = self._ledger.floor(announcement.station, announcement.session)
             context = _Context(session, floor=floor, tick=announcement.tick, now=now)
@@ -498,6 +523,9 @@ class ReceiverSecurity:
         return None
 
     def _session(self, announcement: Announcement) -> Session:
+        context = self._context(announcement)
+        if context is not None:
+            return context.session
         return Session(
             key=self._key,
             suite=self.suite,

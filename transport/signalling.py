@@ -10,17 +10,23 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 import secrets
 import sys
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final, TextIO
 
 from linkcodec.exceptions import LinkError
+from transport import http
+from transport.http import MOST_BYTES, Request, Response
 
 __all__ = [
     "Description",
@@ -32,10 +38,11 @@ __all__ = [
     "encode_line",
 ]
 
-MOST_BYTES: Final = 65_536
 _ANSWER_SECONDS: Final = 20.0
 _LOOK_SECONDS: Final = 0.2
 _PATH: Final = "/call"
+_PROOF: Final = "linkcodec-proof"
+_REMEMBERED: Final = 1000
 
 Description = dict[str, str]
 """`type` ("offer" or "answer") and `sdp`."""
@@ -101,71 +108,57 @@ class Signalling(ABC):
 
 
 class HttpSignalling(Signalling):
-    """`POST /call` with the offer as JSON; the response is the answer."""
+    """`POST /call` with the offer as JSON; the response is the answer.
 
-    def __init__(self, host: str, port: int) -> None:
+    token: what both ends know; "" only where nobody else reaches the address. It never
+    travels: each side adds HMAC-SHA256 (RFC 2104) of what it says, and an offer counts once,
+    so whoever listens can neither call nor take a place between the two.
+    """
+
+    def __init__(self, host: str, port: int, *, token: str = "") -> None:
         self._host = host
         self._port = port
+        self._token = token.encode()
+        self._seen: deque[bytes] = deque(maxlen=_REMEMBERED)
+
+    def _proof(self, *parts: bytes) -> bytes:
+        digest = hmac.new(self._token, b"".join(parts), hashlib.sha256)
+        return digest.hexdigest().encode() if self._token else b""
 
     async def call(self, offer: Description) -> Description:
         body = json.dumps(offer).encode("utf-8")
-        head = f"POST {_PATH} HTTP/1.1\r\nHost: {self._host}\r\nContent-Length: {len(body)}\r\n"
-        head += "Content-Type: application/json\r\nConnection: close\r\n\r\n"
-        try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                reader, writer = await asyncio.open_connection(self._host, self._port)
-                with contextlib.closing(writer):
-                    writer.write(head.encode("ascii") + body)
-                    await writer.drain()
-                    response = await reader.read(MOST_BYTES)
-                    while more := await reader.read(MOST_BYTES):
-                        response = (response + more)[: 2 * MOST_BYTES]
-        except (OSError, TimeoutError) as error:
-            reason = getattr(error, "strerror", None) or "no answer"
-            raise LinkError(f"cannot call {self._host}:{self._port}: {reason}") from None
-        status, _, rest = response.partition(b"\r\n")
-        if status.split(b" ")[1:2] != [b"200"]:
-            raise LinkError(f"{self._host}:{self._port} does not take the call")
-        return parse_description(rest.partition(b"\r\n\r\n")[2], "answer")
+        proof = self._proof(b"offer ", body)
+        response = await http.post(self._host, self._port, _PATH, body, **{_PROOF: proof.decode()})
+        there = f"{self._host}:{self._port}"
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            raise LinkError(f"{there} has another webrtc.token: set the same at both ends")
+        if response.status != HTTPStatus.OK:
+            raise LinkError(f"{there} does not take the call")
+        expected = self._proof(b"answer ", proof, response.body)
+        if not hmac.compare_digest(_bytes(response.fields), expected):
+            raise LinkError(f"{there} does not know webrtc.token: set the same at both ends")
+        return parse_description(response.body, "answer")
 
     async def serve(self, answer: Answer) -> None:
-        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.closing(writer), contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(_ANSWER_SECONDS):
-                    status, body = await self._respond(reader, answer)
-                    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n"
-                    head += "Content-Type: application/json\r\nConnection: close\r\n\r\n"
-                    writer.write(head.encode("ascii") + body)
-                    await writer.drain()
+        async def take(request: Request) -> Response:
+            if (request.method, request.path) != ("POST", _PATH):
+                return Response(status=404)
+            proof = _bytes(request.fields)
+            good = hmac.compare_digest(proof, self._proof(b"offer ", request.body))
+            if self._token and (not good or proof in self._seen):
+                return Response(status=401)
+            self._seen.append(proof)
+            offer = parse_description(request.body, "offer")
+            body = json.dumps(await answer(offer)).encode("utf-8")
+            answered = self._proof(b"answer ", proof, body).decode()
+            return Response(status=200, body=body, fields={_PROOF: answered})
 
-        try:
-            server = await asyncio.start_server(take, self._host, self._port, limit=MOST_BYTES)
-        except OSError as error:
-            raise LinkError(
-                f"cannot listen on {self._host}:{self._port}: {error.strerror}"
-            ) from None
-        async with server:
-            await server.serve_forever()
+        await http.serve(take, host=self._host, port=self._port)
 
-    @staticmethod
-    async def _respond(reader: asyncio.StreamReader, answer: Answer) -> tuple[str, bytes]:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            first, *fields = head.decode("latin-1").split("\r\n")
-            lengths = [
-                field.partition(":")[2].strip()
-                for field in fields
-                if field.lower().startswith("content-length:")
-            ]
-            if not first.startswith(f"POST {_PATH} "):
-                return "404 Not Found", b""
-            length = int(lengths[0]) if lengths and lengths[0].isdecimal() else -1
-            if not 0 < length <= MOST_BYTES:
-                return "400 Bad Request", b""
-            offer = parse_description(await reader.readexactly(length), "offer")
-            return "200 OK", json.dumps(await answer(offer)).encode("utf-8")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, LinkError):
-            return "400 Bad Request", b""
+
+def _bytes(fields: Mapping[str, str]) -> bytes:
+    """The proof that came, whatever it is."""
+    return fields.get(_PROOF, "").encode("latin-1")
 
 
 class FolderSignalling(Signalling):

@@ -35,8 +35,10 @@ __all__ = [
     "Protection",
     "Sign",
     "SlotShape",
+    "header_word",
     "protection",
     "slot_shape",
+    "unverified",
 ]
 
 SUPERFRAME: Final = 8
@@ -60,6 +62,12 @@ START_BITS: Final = 40
 
 Sign = Callable[[bytes], int]
 """Gives a keyed check of some content."""
+
+
+def unverified(_content: bytes) -> int:
+    """The `Sign` of who has no key: what comes is taken without looking at its check."""
+    raise AssertionError("without a key there is no check to compare with")
+
 
 _SMALLEST: Final = 9
 _LARGEST: Final = 31
@@ -86,7 +94,7 @@ class Header:
 
     def encode(self) -> int:
         """24 bits."""
-        return golay_encode(self.counter << 8 | self.quantizers - 1 << 4 | self.side)
+        return header_word(self.counter, self.quantizers, self.side)
 
     @staticmethod
     def decode(word: int) -> tuple[Header, int] | None:
@@ -97,6 +105,11 @@ class Header:
         value, wrong = decoded
         header = Header(counter=value >> 8, quantizers=(value >> 4 & 15) + 1, side=value & 15)
         return header, wrong
+
+
+def header_word(counter: int, quantizers: int, side: int) -> int:
+    """The 24 bits of a `Header` of these fields."""
+    return golay_encode(counter << 8 | quantizers - 1 << 4 | side)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +269,7 @@ class Protection:
         if decoded is not None:
             frame = self._checked(decoded[0], fine, sign)
             return None if frame is None else (frame, decoded[1])
-        if self.check_bits < _TRUSTED_CHECK:
+        if self.check_bits < _TRUSTED_CHECK or sign is unverified:
             return None
         # Too many errors for the code; a long check can still vouch for the first indices.
         frame = self._checked(word >> self.code.parity_bits, 0, sign)
@@ -273,7 +286,7 @@ class Protection:
     def _checked(self, message: int, fine: int, sign: Sign | None) -> Frame | None:
         check = message & (1 << self.check_bits) - 1
         indices = _split(message >> self.check_bits, self._in_message)
-        if self._check(indices, sign) != check:
+        if sign is not unverified and self._check(indices, sign) != check:
             return None
         return Frame(indices + _split(fine, self.quantizers - self._in_message))
 
@@ -284,6 +297,23 @@ class Protection:
         if sign is not None:
             return sign(_join(checked).to_bytes(4, "big"))
         return crc_bits(_join(checked), size=INDEX_BITS * len(checked), check=self.check_bits)
+
+    def last(self, payload: int) -> int:
+        """The bits at the place of the last index."""
+        return payload >> self._last_at & (1 << INDEX_BITS) - 1
+
+    def with_last(self, payload: int, value: int) -> int:
+        """The payload with other bits at the place of the last index."""
+        field = (1 << INDEX_BITS) - 1 << self._last_at
+        return payload & ~field | value << self._last_at
+
+    @property
+    def _last_at(self) -> int:
+        """Bits behind the last index."""
+        if self.quantizers > self._in_message:
+            return self._unused
+        parity = self.code.parity_bits if self.code else 0
+        return self._unused + parity + self.check_bits
 
     @property
     def _in_message(self) -> int:

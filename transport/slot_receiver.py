@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,7 @@ from transport.adaptation import LossMeter
 from transport.linerate import Framing
 from transport.packet import FORMAT_VERSION, TICKS, ByePacket, SilencePacket, VoicePacket
 from transport.protection import Deinterleaver
+from transport.security import Announcement
 from transport.slot import (
     COUNTERS,
     SLOTS_KNOWN,
@@ -20,10 +22,11 @@ from transport.slot import (
     Header,
     Protection,
     Sign,
+    header_word,
     protection,
     slot_shape,
 )
-from transport.slot_security import TAG_BITS, Part, SlotOpener
+from transport.slot_security import TAG_BITS, Part, SlotListener, SlotOpener, piece_sign
 from transport.slot_sync import BitHistory, Lock, Slip, SlotHunter, sync_matches
 from transport.slot_words import (
     Message,
@@ -101,13 +104,12 @@ class SlotReceiver(WireReceiver):
         self._side_size = superframes * self._shape.side_per_superframe
         self._side_words = WordCode(body_bytes=self._shape.word_bytes, size=self._side_size)
         self._side_slots = superframes * SUPERFRAME
-        self._losses = LossMeter()
-        self._report_seconds = setup.adaptation.report_seconds
-        self._report_at: float | None = None
+        self._losses = LossMeter(report_seconds=setup.adaptation.report_seconds)
         self._silence = Silence()
         self._messages = Reassembler()
-        self._opener = None if setup.incoming is None else SlotOpener(setup.incoming)
-        self._tag_bits = TAG_BITS if self._opener else 0
+        self._opener: SlotOpener | SlotListener | None = None
+        if setup.incoming is not None:
+            self._opener = SlotOpener(setup.incoming)
         self._announcements = Reassembler()
         self._station_begin = ""
         self._locked = False
@@ -156,14 +158,7 @@ class SlotReceiver(WireReceiver):
         return []
 
     def report(self, now: float) -> ReceiverReport | None:
-        if self._report_at is None:
-            self._report_at = now + self._report_seconds
-        if now < self._report_at:
-            return None
-        report = self._losses.report()
-        if report is not None:
-            self._report_at = now + self._report_seconds
-        return report
+        return self._losses.due_report(now)
 
     @property
     def repair_delay(self) -> float:
@@ -189,6 +184,41 @@ class SlotReceiver(WireReceiver):
         self._after_control = lock.at_start
         self.state = LinkState.LOCKED
         self.locks += 1
+        self._look_back(now)
+
+    def _look_back(self, now: float) -> None:
+        """Its session may have been told in the slots by which the stream was found."""
+        opener = self._opener
+        if opener is None or opener.in_use(self._number):
+            return
+        learned = False
+        for number, speech, word in self._past(self._pending, self._number):
+            if speech:
+                learned |= opener.piece(self._protection.last(word), number, now)
+            else:
+                size = self._shape.payload_bits
+                learned |= opener.session_slot(word, number, now, size=size)
+        if learned:
+            self._prove(self._pending, self._number, now)
+
+    def _prove(self, behind: int, stop: int, now: float) -> None:
+        """The frames before slot `stop`, which has `behind` bits, may prove who sends.
+
+        It is too late to play them.
+        """
+        for number, speech, word in self._past(behind, stop):
+            if speech:
+                self._open_frame(self._protection, number, word, now)
+
+    def _past(self, behind: int, stop: int) -> Iterator[tuple[int, bool, int]]:
+        """Number, whether it is speech, and word of the slots before `stop`, the oldest first."""
+        size = self._shape.bits
+        held = (self._history.count - behind) // size if self._depth == 1 else 0
+        for back in range(min(held, 2 * SUPERFRAME), 0, -1):
+            index = (stop - back) % SUPERFRAME
+            slot = self._history.word(behind=behind + (back - 1) * size, size=size)
+            sync, _, _, payload = self._shape.split(slot)
+            yield stop - back, _is_speech(sync, index), payload ^ self._shape.whitening(index)
 
     def _unwrap(self, number: int, now: float) -> int:
         """The number equal to `number` modulo 128 that the clock makes most likely."""
@@ -253,7 +283,7 @@ class SlotReceiver(WireReceiver):
     def _forget_slots(self) -> None:
         """What was collected over several slots is of no use any more."""
         self._matches.clear()
-        self._doubt = 0
+        self._doubt = self._sure = 0
         self._after_control = False
         self._header_slots = self._side_count = 0
         self._deinterleaver = Deinterleaver(size=self._shape.payload_bits, depth=self._depth)
@@ -266,8 +296,9 @@ class SlotReceiver(WireReceiver):
         sync, header, _, payload = self._shape.split(slot)
         bits = 2 if sync_matches(sync, index) else -4
         known, expected = self._expected_header(number, collected=True)
-        wrong = ((header ^ expected) & known).bit_count()
-        bits += known.bit_count() - 5 * wrong
+        if known:
+            wrong = ((header ^ expected) & known).bit_count()
+            bits += known.bit_count() - 5 * wrong
         if self._depth > 1 or self._opener is not None or bits <= 0:
             return bits
         word = payload ^ self._shape.whitening(index)
@@ -286,9 +317,17 @@ class SlotReceiver(WireReceiver):
         known_of, side = self._known_side
         collected &= index >= _SIDE_SLOTS and known_of == superframe
         known = 0xFFFFFF if collected else 0xFF0000
-        word = Header(counter=superframe % COUNTERS, quantizers=self._announced, side=side).encode()
+        word = header_word(superframe % COUNTERS, self._announced, side)
         shift = 3 * (SUPERFRAME - 1 - index)
         return known >> shift & 7, word >> shift & 7
+
+    @property
+    def _protection(self) -> Protection:
+        """How the payload of this superframe's frames is shared."""
+        size = self._shape.payload_bits
+        tag_bits = TAG_BITS if self._opener else 0
+        most = (size - tag_bits) // INDEX_BITS
+        return protection(size, min(self._quantizers, most), tag_bits)
 
     # One slot
 
@@ -304,9 +343,7 @@ class SlotReceiver(WireReceiver):
         wrong = (not match) + ((header ^ expected) & known).bit_count()
         self._clear = wrong < _UNCLEAR
         speech = _is_speech(sync, index)
-        most = (shape.payload_bits - self._tag_bits) // INDEX_BITS
-        code = protection(shape.payload_bits, min(self._quantizers, most), self._tag_bits)
-        self._began.append(_Began(self._number, speech, code))
+        self._began.append(_Began(self._number, speech, self._protection))
         word = self._deinterleaver.push(payload ^ shape.whitening(index))
         events: list[WireEvent] = []
         good = True
@@ -316,7 +353,10 @@ class SlotReceiver(WireReceiver):
             stranger = self._opener is not None and not self._opener.in_use(self._number)
             good = found is not None or stranger
             events += found or []
-        self._doubt = 0 if good and not wrong else self._doubt + 1
+        if good and not wrong:
+            self._doubt, self._sure = 0, self._sure + 1
+        else:
+            self._doubt, self._sure = self._doubt + 1, 0
         self.state = LinkState.LOCKED if self._doubt < _FLYWHEEL_SLOTS else LinkState.FLYWHEEL
         events += self._collect(index, header, side, now)
         if self._opener is not None:
@@ -361,16 +401,33 @@ class SlotReceiver(WireReceiver):
         return [] if self.problem else [VoicePacket(tick=tick, frames=(frame,), start=start)]
 
     def _unpack(self, began: _Began, word: int, now: float) -> tuple[Frame, int] | None:
-        if self._opener is None:
-            return began.protection.unpack(word)
-        return self._opener.open(
-            Part.SPEECH,
-            began.number,
-            word,
-            now,
-            size=self._shape.payload_bits,
-            decode=began.protection.unpack,
-        )
+        code, opener = began.protection, self._opener
+        if opener is None:
+            return code.unpack(word)
+        if opener.piece(code.last(word), began.number, now) and not opener.in_use(began.number):
+            self._prove(self._pending + self._shape.bits, began.number, now)
+        return self._open_frame(code, began.number, word, now)
+
+    def _open_frame(
+        self, code: Protection, number: int, word: int, now: float
+    ) -> tuple[Frame, int] | None:
+        """A frame of a holder of the key, and how many bits were repaired."""
+        opener = self._opener
+        assert opener is not None
+
+        def decode(unmasked: int, sign: Sign) -> tuple[Frame, int] | None:
+            found = code.unpack(unmasked, sign)
+            if found is not None or code.quantizers == 1:
+                return found
+            # Its last index may have made room for a piece of its session.
+            found = code.unpack(code.with_last(unmasked, 0), piece_sign(sign))
+            return None if found is None else (found[0].coarse(code.quantizers - 1), found[1])
+
+        size = self._shape.payload_bits
+        opened = opener.open(Part.SPEECH, number, word, now, size=size, decode=decode)
+        if opened is not None and isinstance(opener, SlotListener) and opener.shorter(number):
+            return opened[0].coarse(code.quantizers - 1), opened[1]
+        return opened
 
     def _open(self, part: Part, number: int, bits: int, now: float) -> Word | None:
         """A control word; None if it is damaged, or not of a holder of the key."""
@@ -389,20 +446,34 @@ class SlotReceiver(WireReceiver):
         return self._opener.open(part, number, bits, now, size=size, decode=decode, at=self._number)
 
     def _take_announcement(self, number: int, word: int, now: float) -> bool:
-        """Whether a word is a part of the announcement of a session, which is in the clear."""
+        """Whether a word tells of a session, which is done in the clear."""
         if self._opener is None:
             return False
         try:
             plain = self._words.decode(word)
         except PacketError:
-            return False
+            return self._opener.session_slot(word, number, now, size=self._shape.payload_bits)
         if plain.kind != WordKind.FRAGMENT:
-            self._opener.unprotected()
+            if isinstance(self._opener, SlotListener):
+                self._opener, self.stranger = None, ""
+            else:
+                self._opener.unprotected()
             return False
         message = self._announcements.push(plain.body)
         if message is not None and message.kind == MessageKind.ANNOUNCEMENT:
-            self._opener.announce(message.body, number, now)
+            if isinstance(self._opener, SlotListener):
+                self._overhear(message.body)
+            else:
+                self._opener.announce(message.body, number, now)
         return True
+
+    def _overhear(self, data: bytes) -> None:
+        """An announcement, heard without a key: what is signed can be listened to."""
+        try:
+            self._opener = SlotListener(Announcement.parse(data))
+            self.stranger = self._opener.problem
+        except PacketError as error:
+            self.stranger = str(error)
 
     def _collect(self, index: int, header: int, side: int, now: float) -> list[WireEvent]:
         """Header and side bits, slot by slot."""
@@ -411,7 +482,7 @@ class SlotReceiver(WireReceiver):
         self._header = self._header << 3 | header
         self._side = self._side << self._shape.side_bits | side
         self._header_slots += 1
-        if self._header_slots == _SIDE_SLOTS and not self._doubt:
+        if self._header_slots == _SIDE_SLOTS and self._sure >= _SIDE_SLOTS:
             self._known_side = (self._number // SUPERFRAME, self._header & 15)
         if index < SUPERFRAME - 1 or self._header_slots < SUPERFRAME:
             return []
@@ -494,9 +565,7 @@ class SlotReceiver(WireReceiver):
 
     def _read(self, message: Message | None) -> WireEvent | None:
         if message is not None and message.kind == MessageKind.ANNOUNCEMENT:
-            self.stranger = (
-                "the sender uses security: set the same [security] and key on both sides"
-            )
+            self._overhear(message.body)
         if message is None or message.kind != MessageKind.TEXT:
             return None
         try:

@@ -8,6 +8,7 @@ proof: a receiver lets nothing through before it has seen `_CONFIRMED` bits of r
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +16,17 @@ from enum import IntEnum
 from typing import Final, TypeVar
 
 from linkcodec.frame import FRAME_SECONDS
-from transport.security import ReceiverSecurity, SenderSecurity, Session
-from transport.slot import COUNTERS, SUPERFRAME, Sign
+from transport.security import (
+    ENCRYPTED_UNHEARD,
+    SIGNED_UNVERIFIED,
+    Announcement,
+    ReceiverSecurity,
+    SenderSecurity,
+    Session,
+)
+from transport.slot import COUNTERS, SUPERFRAME, Sign, unverified
 
-__all__ = ["TAG_BITS", "Part", "SlotOpener", "SlotSealer"]
+__all__ = ["TAG_BITS", "Part", "SlotListener", "SlotOpener", "SlotSealer", "piece_sign"]
 
 TAG_BITS: Final = 11
 """Bits of the keyed check on the first indices of a frame: as many as one index, so that 1200
@@ -40,8 +48,29 @@ _FIRST: Final = 1 << 16
 _SIDE_COUNTER: Final = 1 << 48
 """Added to the counter of a block of the side channel, which needs a mask of its own."""
 
+_LEAST_BETWEEN: Final = 62
+"""Slots from one whole announcement to the next at least: those who have the key do not wait for
+it."""
+
 _OVERDUE: Final = 6
 """Announcements that may fail to find a pause before one takes the place of speech."""
+
+_TAG_BITS: Final = 16
+_SESSION_BYTES: Final = 9
+"""Session (6), station (1), turn (2): the counter of the slot, divided by 128, modulo 65536."""
+
+_TOLD_BITS: Final = 56
+"""Session and station, which stay the same from one time to the next."""
+
+_SESSION_BITS: Final = 8 * _SESSION_BYTES + _TAG_BITS
+_HALF_BITS: Final = _SESSION_BITS // 2
+"""Where a payload cannot hold a session, two slots do, with their place before it."""
+
+_PIECE_BITS: Final = _SESSION_BITS // SUPERFRAME
+"""Of a session superframe in each of its frames: one index."""
+
+_SESSION_PAUSE: Final = 12
+"""Slots from one session slot to the next while nobody speaks: about a second."""
 
 _Found = TypeVar("_Found")
 
@@ -53,11 +82,13 @@ class Part(IntEnum):
     WORD = 1
     SIDE = 2
     """A block of the side channel; its number is that of its first slot."""
+    SESSION = 3
+    """A session slot or superframe; its number is that of the first slot."""
 
     @property
     def tag_bits(self) -> int:
         """Bits of the check."""
-        return TAG_BITS if self is Part.SPEECH else 16
+        return TAG_BITS if self is Part.SPEECH else _TAG_BITS
 
 
 def _mask(session: Session, part: Part, counter: int, size: int) -> int:
@@ -68,17 +99,28 @@ def _signer(session: Session, part: Part, counter: int) -> Sign:
     return lambda content: session.sign(part, counter, content, bits=part.tag_bits)
 
 
+def piece_sign(sign: Sign) -> Sign:
+    """The check of a frame whose last index made room for a piece of its session."""
+    return sign if sign is unverified else lambda content: sign(content + b"\1")
+
+
 class SlotSealer:
     """Checks and masks of a sender's slots; numbers are those of slots, unwrapped.
 
     Args:
-        announce_seconds: how often its session is announced where there is room.
+        announce_seconds: how often frames tell of its session, and at least a whole announcement
+            in pauses.
     """
 
     def __init__(self, security: SenderSecurity, *, announce_seconds: float) -> None:
         self._security = security
-        self._every = max(1, round(announce_seconds / FRAME_SECONDS))
+        self._every = max(_LEAST_BETWEEN, round(announce_seconds / FRAME_SECONDS))
         self._announced_at: int | None = None
+        # A power of two, so that the counter on the wire goes round with it.
+        superframes = max(1.0, announce_seconds / (SUPERFRAME * FRAME_SECONDS))
+        self._superframes = min(COUNTERS, 1 << round(math.log2(superframes)))
+        self._told_at: int | None = None
+        self._turns = 0
 
     def sign(self, part: Part, number: int) -> Sign:
         """Gives the check of what a slot carries."""
@@ -91,15 +133,56 @@ class SlotSealer:
     def announcement(self, number: int, *, pause: bool) -> bytes | None:
         """What to announce in the slots from this one on, if it is time to.
 
-        pause: nobody speaks. At the start of a call, and when it is long overdue, it is time
-        even so.
+        pause: nobody speaks. When it is long overdue, it is time even so.
         """
-        last = self._announced_at
+        if self._announced_at is None:
+            # Session slots at the start of a call say enough until the first pause.
+            self._announced_at = number - (self._every if pause else 0)
         wait = self._every if pause else self._every * _OVERDUE
-        if last is not None and number < last + wait:
+        if number < self._announced_at + wait:
             return None
         self._announced_at = number
         return self._security.announcement(number + _FIRST)
+
+    def session_slots(self, number: int, size: int) -> list[int]:
+        """Payloads of `size` bits for the slots of a pause, or the first ones of a call.
+
+        Empty unless it is time to tell its session again.
+        """
+        if self._told_at is not None and number < self._told_at + _SESSION_PAUSE:
+            return []
+        self._told_at = number
+        value = self._session_word(number)
+        if size >= _SESSION_BITS:
+            return [value << size - _SESSION_BITS]
+        first, second = value >> _HALF_BITS, value & (1 << _HALF_BITS) - 1
+        fill = size - _HALF_BITS - 1
+        return [first << fill, (1 << _HALF_BITS | second) << fill]
+
+    def session_pieces(self, number: int) -> tuple[int, ...]:
+        """What the frames of the superframe that begins here carry in place of their last index.
+
+        Empty for most superframes.
+        """
+        if number // SUPERFRAME % self._superframes:
+            return ()
+        value = self._session_word(number)
+        return tuple(
+            value >> _PIECE_BITS * place & (1 << _PIECE_BITS) - 1
+            for place in range(SUPERFRAME - 1, -1, -1)
+        )
+
+    def _session_word(self, number: int) -> int:
+        counter = number + _FIRST
+        # While the next session is announced, those who join need the one in use as well.
+        self._turns += 1
+        current, announced = self._security.at(counter), self._security.announced(counter)
+        session = announced if self._turns % 2 else current
+        turn = counter // _CYCLE & 0xFFFF
+        content = session.number.to_bytes(6, "big") + bytes([session.station])
+        content += turn.to_bytes(2, "big")
+        tag = _signer(session, Part.SESSION, counter)(content)
+        return int.from_bytes(content, "big") << _TAG_BITS | tag
 
 
 @dataclass(eq=False)
@@ -107,7 +190,7 @@ class _Guess:
     """A session, and how far its counters are from this receiver's numbers of slots.
 
     proofs: number and bits of the right checks of late; guesses of the same offset share
-    them, so that its session may change without a gap.
+    them, so that a sender may change its session without a gap.
     """
 
     session: Session
@@ -130,6 +213,8 @@ class SlotOpener:
     def __init__(self, security: ReceiverSecurity) -> None:
         self._security = security
         self._guesses: list[_Guess] = []
+        self._half: tuple[int, int] | None = None
+        self._pieces: deque[tuple[int, int]] = deque(maxlen=SUPERFRAME)
 
     @property
     def problem(self) -> str:
@@ -149,14 +234,69 @@ class SlotOpener:
         session = self._security.announce(data, now)
         if session is None:
             return
-        sessions = self._security.sessions
-        self._guesses = [one for one in self._guesses if one.session in sessions]
+        self._forget_sessions()
         announced = self._security.tick(session)
         nearest = announced + (number + _FIRST - announced) % _CYCLE
         for turn in range(_LATEST):
             self._guess(session, nearest + turn * _CYCLE - number)
         if self._guesses:
             self._guess(session, self._guesses[0].offset)
+
+    def _forget_sessions(self) -> None:
+        sessions = self._security.sessions
+        self._guesses = [one for one in self._guesses if one.session in sessions]
+
+    def session_slot(self, payload: int, number: int, now: float, *, size: int) -> bool:
+        """Whether a payload is a session slot, or the first of two; takes what it tells."""
+        if size >= _SESSION_BITS:
+            fill = size - _SESSION_BITS
+            return not payload & (1 << fill) - 1 and self._learn(payload >> fill, number, now)
+        fill = size - _HALF_BITS - 1
+        if payload & (1 << fill) - 1:
+            return False
+        value = payload >> fill
+        if not value >> _HALF_BITS:
+            self._half = (number, value)
+            return True
+        if self._half is None or self._half[0] != number - 1:
+            return False
+        value &= (1 << _HALF_BITS) - 1
+        return self._learn(self._half[1] << _HALF_BITS | value, number - 1, now)
+
+    def piece(self, value: int, number: int, now: float) -> bool:
+        """Take what the frame in a slot may carry of its session; gives whether it is whole."""
+        if number % SUPERFRAME == 0:
+            self._pieces.clear()
+        self._pieces.append((number, value))
+        if number % SUPERFRAME < SUPERFRAME - 1 or len(self._pieces) < SUPERFRAME:
+            return False
+        first = number - SUPERFRAME + 1
+        if self._pieces[0][0] != first:
+            return False
+        word = 0
+        for _, one in self._pieces:
+            word = word << _PIECE_BITS | one
+        return self._learn(word, first, now)
+
+    def _learn(self, word: int, number: int, now: float) -> bool:
+        """Take a session that was told from this slot on; gives whether its tag is right."""
+        content = (word >> _TAG_BITS).to_bytes(_SESSION_BYTES, "big")
+        counter = int.from_bytes(content[7:], "big") * _CYCLE + number % _CYCLE
+        announcement = Announcement(
+            suite=self._security.suite,
+            session=int.from_bytes(content[:6], "big"),
+            station=content[6],
+            tick=counter,
+        )
+        tag = word & (1 << _TAG_BITS) - 1
+        session = self._security.hear(
+            announcement, lambda one: _signer(one, Part.SESSION, counter)(content) == tag, now
+        )
+        if session is None:
+            return False
+        self._forget_sessions()
+        self._guess(session, counter - number)
+        return True
 
     def _guess(self, session: Session, offset: int) -> None:
         proofs: deque[tuple[int, int]] = deque(maxlen=_MEMORY)
@@ -226,3 +366,60 @@ class SlotOpener:
         for turn in (-_CYCLE, _CYCLE):
             self._guess(first.session, first.offset + turn)
         return list(self._guesses)
+
+
+class SlotListener:
+    """Hears slots without the key: signed ones, for which nobody vouches, and no encrypted ones.
+
+    It takes the place of a `SlotOpener`.
+
+    announcement: of the station that is heard.
+    """
+
+    def __init__(self, announcement: Announcement) -> None:
+        self._encrypted = announcement.suite.encrypts
+        self.problem = ENCRYPTED_UNHEARD if self._encrypted else SIGNED_UNVERIFIED
+        self._told = announcement.session << 8 | announcement.station
+        # The whole pieces that a session superframe begins with.
+        self._pieces = [
+            self._told >> shift & (1 << _PIECE_BITS) - 1
+            for shift in range(_TOLD_BITS - _PIECE_BITS, -1, -_PIECE_BITS)
+        ]
+        self._superframe = self._score = 0
+
+    def shorter(self, number: int) -> bool:
+        """Whether the last index of the frame in this slot is none."""
+        return self._superframe == number // SUPERFRAME and self._score > 0
+
+    def in_use(self, _number: int) -> bool:
+        """True: there is nothing to wait for."""
+        return True
+
+    def piece(self, value: int, number: int, _now: float) -> bool:
+        """Note whether this superframe tells of its session, as the last indices say."""
+        superframe, index = divmod(number, SUPERFRAME)
+        if superframe != self._superframe:
+            self._superframe, self._score = superframe, 0
+        if index < len(self._pieces):
+            self._score += 1 if value == self._pieces[index] else -1
+        return False
+
+    def session_slot(self, payload: int, _number: int, _now: float, *, size: int) -> bool:
+        """Whether a payload is a session slot."""
+        if size >= _SESSION_BITS:
+            return payload >> size - _TOLD_BITS == self._told
+        return not payload & (1 << size - _HALF_BITS - 1) - 1
+
+    def open(
+        self,
+        _part: Part,
+        _number: int,
+        bits: int,
+        _now: float,
+        *,
+        size: int,  # noqa: ARG002
+        decode: Callable[[int, Sign], _Found | None],
+        at: int | None = None,  # noqa: ARG002
+    ) -> _Found | None:
+        """What `decode` makes of the bits, whatever their check; None if they are encrypted."""
+        return None if self._encrypted else decode(bits, unverified)

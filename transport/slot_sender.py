@@ -22,7 +22,7 @@ from transport.slot import (
     protection,
     slot_shape,
 )
-from transport.slot_security import TAG_BITS, Part, SlotSealer
+from transport.slot_security import TAG_BITS, Part, SlotSealer, piece_sign
 from transport.slot_words import (
     MOST_MESSAGE,
     Message,
@@ -54,7 +54,7 @@ _BACKGROUND_EVERY: Final = 8
 """Control slots from one background word to the next, while it stays the same."""
 
 _MOST_WAITING: Final = 12
-"""Frames that wait for a blocked line; when one more comes, the oldest is dropped."""
+"""Frames that wait for a blocked line; when one more comes, the oldest are dropped."""
 
 _MOST_DUE: Final = 2
 
@@ -129,6 +129,8 @@ class SlotTransmitter(Transmitter):
             )
         self._tag_bits = TAG_BITS if self._sealer else 0
         self._announcements = Outbox(body_bytes=self._shape.word_bytes, copies=1)
+        self._session_slots: list[int] = []
+        self._session_pieces: tuple[int, ...] = ()
         self._introduced = self._insist = False
         self._side = _SideSender(self._shape, self._sealer)
         self._outbox = Outbox(body_bytes=self._shape.word_bytes, copies=setup.station.text_copies)
@@ -173,21 +175,29 @@ class SlotTransmitter(Transmitter):
         now: float,
     ) -> None:
         self._frames.append((tick, frame))
-        if len(self._frames) > self._pre_roll + _MOST_WAITING:
-            self._frames.popleft()
-            self.statistics.frames_dropped += 1
-            self.statistics.packets_dropped += 1
+        while len(self._frames) > self._pre_roll + _MOST_WAITING:
+            self._skip(SUPERFRAME)  # whole ones keep the receiver's sync
         self._background_said = None  # to be said again after the spurt
         self._count(tick, now)
 
     def silence(self, background: Silence, *, tick: int, now: float) -> None:
         self._background = background
-        if self._due > _MOST_DUE and self._number is not None:
-            # The line was blocked: silence is what it catches up with.
-            self._number += self._due
-            self._due = 0
+        if self._due > _MOST_DUE:
+            self._skip(self._due)  # silence is the best to catch up with
         # The talker is quiet from `tick` on: the frame that was just judged is the one before.
         self._count(tick - 1, now)
+
+    def _skip(self, slots: int) -> None:
+        """The line was blocked: leave slots out, with the frames that they would have carried."""
+        if self._number is not None:
+            self._number += slots
+            self._due = max(self._due - slots, 0)
+        while self._frames and (self._number is None or self._frames[0][0] < self._number):
+            self._frames.popleft()
+            self.statistics.frames_dropped += 1
+            self.statistics.packets_dropped += 1
+            if self._number is None:
+                return
 
     def _count(self, tick: int, now: float) -> None:
         """The frame of `tick` is complete: one more slot is due, once for each tick."""
@@ -257,7 +267,7 @@ class SlotTransmitter(Transmitter):
         speech = not self._ending and bool(self._frames) and self._frames[0][0] <= self._number
         announcement = self._announcement(speech=speech)
         if announcement is not None:
-            return self._depart(self._slot(announcement, sealed=False), range(0), now)
+            return self._depart(self._slot(announcement), range(0), now)
         if self._ending:
             self._closing -= 1
         elif speech:
@@ -266,26 +276,41 @@ class SlotTransmitter(Transmitter):
             return self._depart(self._slot(frame), range(tick, tick + 1), now)
         return self._depart(self._slot(self._word()), range(0), now)
 
-    def _announcement(self, *, speech: bool) -> Word | None:
-        """A part of its session's announcement for the next slot; it may cost a frame."""
+    def _announcement(self, *, speech: bool) -> int | None:
+        """What the next slot says of its session, coded and in the clear; it may cost a frame."""
         if self._sealer is None:
             return None
+        assert self._number is not None
+        coded = self._session_slot(speech=speech)
+        if coded is None:
+            word = self._announced_word(speech=speech)
+            coded = None if word is None else self._words.encode(word)
+        if speech and coded is not None:
+            self._frames.popleft()
+            self.statistics.frames_dropped += 1
+            self.statistics.packets_dropped += 1
+        return coded
+
+    def _session_slot(self, *, speech: bool) -> int | None:
+        """In pauses, and at the start of a call: without it nobody can make anything of speech."""
+        assert self._sealer is not None
+        assert self._number is not None
+        if not self._session_slots and not (speech and self._introduced):
+            self._session_slots = self._sealer.session_slots(self._number, self._shape.payload_bits)
+            self._introduced = True
+        return self._session_slots.pop(0) if self._session_slots else None
+
+    def _announced_word(self, *, speech: bool) -> Word | None:
+        """A part of the announcement, which also tells those without the key."""
+        assert self._sealer is not None
         assert self._number is not None
         if not len(self._announcements):
             data = self._sealer.announcement(self._number, pause=not speech)
             if data is None:
                 return None
             self._announcements.put(Message(kind=MessageKind.ANNOUNCEMENT, body=data))
-            # Without the first one nobody can make anything of the speech.
-            self._insist = speech or not self._introduced
-            self._introduced = True
-        if speech and not self._insist:
-            return None
-        if speech:
-            self._frames.popleft()
-            self.statistics.frames_dropped += 1
-            self.statistics.packets_dropped += 1
-        return self._announcements.next()
+            self._insist = speech
+        return None if speech and not self._insist else self._announcements.next()
 
     def _depart(self, data: bytes, ticks: range, now: float) -> Departure:
         wire_bits = 8 * len(data)
@@ -316,23 +341,19 @@ class SlotTransmitter(Transmitter):
         self._begin_superframe()
         return self._shape.pack(sync=sync, header=0, side=0, payload=payload)
 
-    def _slot(self, content: Frame | Word, *, sealed: bool = True) -> bytes:
+    def _slot(self, content: Frame | Word | int) -> bytes:
+        """The next slot, with a frame, a control word, or a coded word that stays as it is."""
         shape = self._shape
         assert self._number is not None
         index = self._number % SUPERFRAME
         if index == 0:
             self._begin_superframe()
+        sync = SYNC_WORDS[index]
         if isinstance(content, Frame):
-            sync = SYNC_WORDS[index]
-            code = protection(shape.payload_bits, self._quantizers, self._tag_bits)
-            coded = code.pack(content.coarse(self._quantizers), self._sign(Part.SPEECH))
-            self.statistics.payload_bits += INDEX_BITS * self._quantizers
+            coded = self._coded_frame(content.coarse(self._quantizers), index)
         else:
-            sync = SYNC_WORDS[index] ^ 7
-            coded = self._words.encode(content, self._sign(Part.WORD) if sealed else None)
-        if self._sealer is not None and sealed:
-            part = Part.SPEECH if isinstance(content, Frame) else Part.WORD
-            coded ^= self._sealer.mask(part, self._number, shape.payload_bits)
+            sync ^= 7
+            coded = content if isinstance(content, int) else self._coded_word(content)
         payload = self._interleaver.push(coded) ^ shape.whitening(index)
         self._number += 1
         left = SUPERFRAME - 1 - index
@@ -342,6 +363,29 @@ class SlotTransmitter(Transmitter):
             side=self._side_bits >> left & (1 << shape.side_bits) - 1,
             payload=payload,
         )
+
+    def _coded_frame(self, frame: Frame, index: int) -> int:
+        code = protection(self._shape.payload_bits, self._quantizers, self._tag_bits)
+        sign = self._sign(Part.SPEECH)
+        books = self._quantizers
+        piece = None
+        if self._session_pieces and sign is not None and books > 1:
+            books -= 1
+            piece = self._session_pieces[index]
+            frame = Frame((*frame.indices[:books], 0))
+            sign = piece_sign(sign)
+        self.statistics.payload_bits += INDEX_BITS * books
+        coded = code.pack(frame, sign) ^ self._mask(Part.SPEECH)
+        return coded if piece is None else code.with_last(coded, piece)
+
+    def _coded_word(self, word: Word) -> int:
+        return self._words.encode(word, self._sign(Part.WORD)) ^ self._mask(Part.WORD)
+
+    def _mask(self, part: Part) -> int:
+        assert self._number is not None
+        if self._sealer is None:
+            return 0
+        return self._sealer.mask(part, self._number, self._shape.payload_bits)
 
     def _sign(self, part: Part) -> Sign | None:
         assert self._number is not None
@@ -353,6 +397,8 @@ class SlotTransmitter(Transmitter):
         self._quantizers, self._announced = self._announced, self._wanted
         if superframe % self._side.superframes == 0 and self._number % SUPERFRAME == 0:
             self._side.begin(self._pending_word() or self._next_identity(), self._number)
+        if self._sealer is not None:
+            self._session_pieces = self._sealer.session_pieces(superframe * SUPERFRAME)
         side = self._side.bits(superframe)
         extra = SUPERFRAME * self._shape.side_bits
         self._side_bits = side & (1 << extra) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -24,8 +25,8 @@ __all__ = ["BitHistory", "Lock", "Slip", "SlotHunter", "sync_matches"]
 Bits = npt.NDArray[np.uint8]
 
 _LONGEST: Final = 2 * SUPERFRAME
-_MATCH: Final = 2
-_MISMATCH: Final = -4
+_MATCH: Final = np.int8(2)
+_MISMATCH: Final = np.int8(-4)
 _HEADER_SCORES: Final = (12, 7, 4, 1)
 """Bits of evidence: a random word matches a slot's sync with 1/4, and is a header with so many
 errors with 2^-12, 2^-7 ..."""
@@ -41,18 +42,26 @@ _SLIPPED: Final = 18
 _SEEN: Final = 14
 """Bits of evidence that the other place must have of its own."""
 
+_HOPELESS: Final = -6
+"""Bits of evidence below which another place is not looked at any further."""
+
 _BYTE_SLIPS: Final = (8, -8, 16, -16, 24, -24)
 _BIT_SLIPS: Final = (1, -1, 2, -2, 3, -3, 4, -4)
 
 
 def _pair(word: int) -> int:
-    """The same number for a sync word and its inverse."""
+    """The same number, 0 to 3, for a sync word and its inverse."""
     return min(word, word ^ 7)
+
+
+_MATCHES: Final = tuple(
+    tuple(_pair(word) == _pair(expected) for word in range(8)) for expected in SYNC_WORDS
+)
 
 
 def sync_matches(word: int, index: int) -> bool:
     """Whether three bits are the sync of slot `index`, for speech or for a control word."""
-    return _pair(word) == _pair(SYNC_WORDS[index])
+    return _MATCHES[index][word]
 
 
 _PAIRS: Final = np.array([_pair(word) for word in range(8)], np.uint8)
@@ -64,6 +73,22 @@ _EXPECTED: Final = np.array(
     np.uint8,
 )
 """Of the slot `back` slots before the newest one, by the index of the newest."""
+
+
+_DIGITS: Final = 4 ** np.arange(SUPERFRAME)
+
+
+@cache
+def _promising() -> npt.NDArray[np.bool_]:
+    """Whether eight slots, the newest first, may end a lock: by their pairs, to the base 4.
+
+    What the eight slots before them can add at most is taken for granted.
+    """
+    pairs = np.arange(4**SUPERFRAME)[:, None] // _DIGITS % 4
+    right = np.stack([(pairs == one[:SUPERFRAME]).sum(axis=1) for one in _EXPECTED])
+    scores = right * _MATCH + (SUPERFRAME - right) * _MISMATCH
+    most: npt.NDArray[np.int64] = scores.max(axis=0) + SUPERFRAME * _MATCH
+    return most >= _ENOUGH - _HEADER_SCORES[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,9 +177,14 @@ class SlotHunter:
         if not behind.size:
             return None
         words = bits[:-2] << 2 | bits[1:-1] << 1 | bits[2:]
+        newest = words[bits.size - behind[:, None] - size * np.arange(1, SUPERFRAME + 1)]
+        behind = behind[_promising()[_PAIRS[newest] @ _DIGITS]]
+        if not behind.size:
+            return None
         places = bits.size - behind[:, None] - size * np.arange(1, _LONGEST + 1)
         pairs = np.where(places >= 0, _PAIRS[words[np.maximum(places, 0)]], 255)
-        scores = np.where(pairs[:, None, :] == _EXPECTED, _MATCH, _MISMATCH).cumsum(axis=2)
+        matches = np.where(pairs[:, None, :] == _EXPECTED, _MATCH, _MISMATCH)
+        scores = matches.cumsum(axis=2, dtype=np.int8)  # -64 to 32
         sync = scores[:, :, SUPERFRAME - 1 :].max(axis=2)
         best, lock = _ENOUGH - 1, None
         for place, newest in np.argwhere(sync >= _ENOUGH - _HEADER_SCORES[0]).tolist():
@@ -231,6 +261,8 @@ class SlotHunter:
                     break
                 here = evidence(behind + back * size, last - back)
                 total += here
+                if total < _HOPELESS:
+                    break
                 margin += here - stayed[back]
                 if margin > best and total >= _SEEN:
                     best = margin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 
 from linkcodec.frame import FRAME_SECONDS, Frame, Lost, PlayoutItem
 
@@ -90,6 +91,10 @@ class ReceiverStatistics:
     """For each resync, the time from the first packet to hearing it."""
 
 
+AUDIBLE_GUESSES: Final = 5
+"""Frames in a row over which a decoder's guess at lost speech fades to nothing."""
+
+
 @dataclass(kw_only=True)
 class PlayoutStatistics:
     """What was heard, in samples of the codec's rate: the counters of inbound audio in W3C
@@ -99,6 +104,8 @@ class PlayoutStatistics:
     """Samples for the ear, concealment and comfort noise included."""
     concealed_samples: int = 0
     """Samples of the decoder's guesses at speech that did not come in time."""
+    silent_samples: int = 0
+    """Of these, the ones in which the guess has faded into comfort noise."""
     concealment_events: int = 0
     """Runs of such samples."""
     inserted_samples: int = 0
@@ -113,7 +120,7 @@ class PlayoutStatistics:
     """The jitter buffer's target in seconds, summed over the same samples."""
     energy: float = 0.0
     """Sum over the samples of their squares (full scale 1), over the sample rate."""
-    _concealing: bool = False
+    _run: int = 0
 
     def add(
         self,
@@ -135,11 +142,13 @@ class PlayoutStatistics:
         self.energy += energy
         self.inserted_samples += max(played - decoded, 0)
         self.removed_samples += max(decoded - played, 0)
-        concealing = isinstance(item, Lost)
-        if concealing:
+        if isinstance(item, Lost):
+            self._run += 1
             self.concealed_samples += played
-            self.concealment_events += not self._concealing
-        self._concealing = concealing
+            self.concealment_events += self._run == 1
+            self.silent_samples += played if self._run > AUDIBLE_GUESSES else 0
+        else:
+            self._run = 0
         if isinstance(item, Frame):
             self.emitted_samples += decoded
             self.delay += waited * decoded
@@ -152,7 +161,7 @@ class PlayoutStatistics:
         the mean number of frames in the voice packets that came. A loss that goes on becomes
         silence: `silentConcealedSamples`.
         """
-        silent = counted.frames_muted * round(sample_rate * FRAME_SECONDS)
+        muted = counted.frames_muted * round(sample_rate * FRAME_SECONDS)
         packets = max(counted.voice_packets, 1)
         frames = max(counted.frames_received + counted.frames_duplicate, 1)
         return {
@@ -162,8 +171,8 @@ class PlayoutStatistics:
             "totalSamplesReceived": self.total_samples,
             "totalSamplesDuration": round(self.total_samples / sample_rate, 3),
             "totalAudioEnergy": round(self.energy, 6),
-            "concealedSamples": self.concealed_samples + silent,
-            "silentConcealedSamples": silent,
+            "concealedSamples": self.concealed_samples + muted,
+            "silentConcealedSamples": self.silent_samples + muted,
             "concealmentEvents": self.concealment_events,
             "insertedSamplesForDeceleration": self.inserted_samples,
             "removedSamplesForAcceleration": self.removed_samples,
@@ -257,4 +266,9 @@ class RateMeter:
         return self._bits_from(now - self._window) / self._window
 
     def _bits_from(self, start: float) -> float:
-        return sum(one.bits_in(start, start + self._window) for one in self._recent)
+        end = start + self._window
+        total = 0.0
+        for one in self._recent:
+            whole = one.start >= start and one.end <= end
+            total += one.bits if whole else one.bits_in(start, end)
+        return total

@@ -16,7 +16,7 @@ It hardly goes below the target: there packets come late, and a gap costs a whol
 
 _LOW_GOAL: Final = 0.01
 _HIGH_GOAL: Final = 0.056
-_GOAL: Final = 0.02
+_GOAL: Final = 0.012
 """Goals lie within the band by what one frame may be scaled."""
 
 _DRIFT: Final = 50e-6

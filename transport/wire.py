@@ -71,7 +71,7 @@ class CodecLabel:
 class WireSetup:
     """All that decides how frames become bytes; both ends of a call need the same.
 
-    outgoing, incoming: all sessions of a sender or a receiver, unless security is off.
+    outgoing, incoming: security of what a sender sends or a receiver hears, unless security is off.
     pre_roll_frames: most frames that a talk spurt may begin before its first tick.
     """
 
@@ -268,7 +268,8 @@ class WireReceiver(ABC):
 
     statistics: counters, shared with the jitter buffer. state: what it thinks of the link.
     problem: in words, why speech cannot be played although it comes; empty while all is well.
-    stranger: in words, why traffic was dropped that is not of a holder of the key.
+    stranger: in words, why traffic was dropped that is not of a holder of the key, or that what is
+    signed could not be checked.
     last_packet_at: when something valid came last.
     """
 

@@ -277,6 +277,17 @@ def open_security(
     return security
 
 
+def listening_security(config: SecurityConfig) -> ReceiverSecurity | None:
+    """What opens a capture: with the key of [security], and nothing is remembered.
+
+    Raises:
+        SecurityError: the key cannot be used.
+    """
+    if config.mode == SecurityMode.OFF:
+        return None
+    return ReceiverSecurity(key=load_key(config), suite=_suite(config), ledger=Ledger())
+
+
 def simulated_security(config: SecurityConfig) -> CallSecurity:
     """Both directions with a key, a clock and random numbers that are always the same."""
     if config.mode == SecurityMode.OFF:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from typing import Final
 
 from linkcodec.app.command import check_output_path, write_line
-from linkcodec.app.config import CallConfig
-from linkcodec.exceptions import InputError
+from linkcodec.app.config import CallConfig, load_config
+from linkcodec.app.security import listening_security
+from linkcodec.exceptions import InputError, PacketError
 from transport.capture import (
     Capture,
     CaptureHeader,
@@ -16,14 +18,17 @@ from transport.capture import (
     RecordedLink,
     RecordingLink,
 )
-from transport.config import LinkConfig, WireConfig
-from transport.explain import explain
+from transport.config import LinkConfig, SecurityConfig, WireConfig
+from transport.explain import NO_PACKET, Explanation, explain
 from transport.framing import StreamDeframer
 from transport.links import Link
 from transport.packet import VoicePacket
+from transport.sealing import PacketOpener
 from transport.wire import CodecLabel, WireSetup, open_wire_receiver
 
 __all__ = ["add_arguments", "dump", "dump_lines", "recorded_link", "recording"]
+
+_NO_KEY: Final = SecurityConfig()
 
 
 def recording(link: Link, path: str | None, config: CallConfig) -> Link:
@@ -68,31 +73,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("action", choices=("dump",), help="what to do")
     parser.add_argument("capture", metavar="FILE", help="capture to read")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="configuration whose [security] opens what is sealed (default: no key)",
+    )
 
 
 def dump(args: argparse.Namespace) -> int:
     """Run `linkcodec wire dump`."""
-    for line in dump_lines(Capture.read(args.capture)):
+    security = load_config(args.config).security if args.config else SecurityConfig()
+    for line in dump_lines(Capture.read(args.capture), security):
         write_line(line)
     return 0
 
 
-def dump_lines(capture: Capture) -> Iterator[str]:
-    """The explanation of a capture."""
+def dump_lines(capture: Capture, security: SecurityConfig = _NO_KEY) -> Iterator[str]:
+    """The explanation of a capture.
+
+    Raises:
+        SecurityError: `security` names a key that cannot be used.
+    """
     header = capture.header
     total = sum(len(stretch.data) for stretch in capture.stretches)
     yield f"{header.mode} over {header.framing} at {header.rate} bit/s, {total} bytes"
     if header.mode == "packets":
-        yield from _packet_lines(capture)
+        yield from _packet_lines(capture, PacketOpener(listening_security(security)))
     else:
-        yield from _event_lines(capture)
+        yield from _event_lines(capture, security)
 
 
-def _packet_lines(capture: Capture) -> Iterator[str]:
+def _packet_lines(capture: Capture, opener: PacketOpener) -> Iterator[str]:
     deframer = None if capture.header.datagram else StreamDeframer()
     for stretch in capture.stretches:
         for piece in [stretch.data] if deframer is None else deframer.push(stretch.data):
-            explanation = explain(piece)
+            explanation = _explain(piece, opener, stretch.time)
             yield f"{stretch.time:9.3f} s  {explanation.name}, {len(piece)} bytes: {piece.hex()}"
             for name, value in explanation.fields:
                 yield f"{'':13}{name}: {value}"
@@ -100,13 +115,34 @@ def _packet_lines(capture: Capture) -> Iterator[str]:
         yield f"{deframer.damaged} stretches were no packets: broken COBS, or too long"
 
 
-def _event_lines(capture: Capture) -> Iterator[str]:
+def _explain(piece: bytes, opener: PacketOpener, now: float) -> Explanation:
+    """A packet, sealed or not."""
+    try:
+        plain = opener.open(piece, now)
+    except PacketError as error:
+        return _not_opened(opener.problem or str(error))
+    explanation = explain(piece if plain is None else plain)
+    if plain is None or plain == piece:
+        unknown = explanation.name == NO_PACKET
+        return _not_opened(opener.problem) if unknown and opener.problem else explanation
+    tag = "not checked, there is no key" if opener.notice else "right"
+    fields = [(name, value) for name, value in explanation.fields if name != "CRC"]
+    return Explanation(name=f"sealed {explanation.name}", fields=(*fields, ("tag", tag)))
+
+
+def _not_opened(reason: str) -> Explanation:
+    return Explanation(name="not opened", fields=(("reason", reason),))
+
+
+def _event_lines(capture: Capture, security: SecurityConfig) -> Iterator[str]:
     """What a receiver makes of slots; their bits mean nothing one by one."""
     header = capture.header
     setup = WireSetup(
         link=LinkConfig(kind="loopback", rate=header.rate, framing=header.framing),
         wire=WireConfig(frames_per_packet=1, mode=header.mode),
         label=CodecLabel(name="any", version=0, quantizers=16),
+        security=security,
+        incoming=listening_security(security),
     )
     receiver = open_wire_receiver(setup, datagram=header.datagram)
     state = receiver.state
@@ -117,6 +153,7 @@ def _event_lines(capture: Capture) -> Iterator[str]:
                 yield f"{stretch.time:9.3f} s  voice, tick {event.tick}: {indices}"
             else:
                 yield f"{stretch.time:9.3f} s  {event}"
+        receiver.problem = ""  # whatever codec it is: nothing is decoded here
         if receiver.state is not state:
             state = receiver.state
             yield f"{stretch.time:9.3f} s  receiver is {state.value}"

@@ -6,10 +6,16 @@ import pytest
 
 from linkcodec.app.cli import main
 from linkcodec.app.config import load_config, override
+from linkcodec.app.security import KEY_VARIABLE
 from linkcodec.app.wire import recorded_link, recording
 from linkcodec.exceptions import InputError
 from linkcodec.frame import Frame, Silence
+from transport.capture import CaptureHeader, CaptureWriter
+from transport.config import LinkConfig, SecurityConfig, WireConfig
+from transport.keys import PresharedKey
 from transport.links import MemoryLink
+from transport.replay import Ledger
+from transport.security import SecurityMode, SenderSecurity, Suite
 from transport.wire import CodecLabel, WireSetup, open_transmitter
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -49,6 +55,66 @@ def test_dump_explains_every_packet(capture: Path, capsys: pytest.CaptureFixture
     assert shown.count("  BYE, ") == 3
     assert "no packet" not in shown
     assert shown.startswith("packets over sync at 1200 bit/s, ")
+
+
+@pytest.mark.parametrize("wire", ["packets", "slots"])
+@pytest.mark.parametrize("mode", ["authenticated", "encrypted"])
+def test_dump_opens_what_is_sealed(
+    mode: str,
+    wire: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = PresharedKey(bytes(range(32)))
+    monkeypatch.setenv(KEY_VARIABLE, key.text)
+    setup = WireSetup(
+        link=LinkConfig(kind="loopback", rate=2400, framing="sync"),
+        wire=WireConfig(frames_per_packet=4, mode=wire),
+        label=CodecLabel(name="compact", version=2, quantizers=5),
+        security=SecurityConfig(mode=mode),
+        outgoing=SenderSecurity(
+            key=key,
+            suite=Suite(mode=SecurityMode(mode)),
+            station=3,
+            clock=1.8e9,
+            ledger=Ledger(),
+        ),
+    )
+    path = tmp_path / "call.jsonl"
+    writer = CaptureWriter(
+        path, CaptureHeader(mode=wire, framing="sync", rate=2400, datagram=False)
+    )
+    transmitter = open_transmitter(setup)
+    for tick in range(80):
+        now = 0.08 * tick
+        if tick < 40:
+            transmitter.silence(Silence(-60.0), tick=tick, now=now)
+        else:
+            frame = Frame((tick, 1, 2, 3, 4))
+            transmitter.voice(frame, tick=tick, start=tick == 40, end=tick == 79, now=now)
+        for departure in transmitter.poll(now):
+            writer.add(departure.data, now)
+    writer.close()
+    config = tmp_path / "call.toml"
+    config.write_text(
+        '[link]\nkind = "loopback"\nrate = 2400\nframing = "sync"\n'
+        "[wire]\nframes_per_packet = 4\n"
+        f'[security]\nmode = "{mode}"\n'
+    )
+
+    assert main(["wire", "dump", str(path), "--config", str(config)]) == 0
+    opened = capsys.readouterr().out
+    assert "60 1 2 3 4" in opened
+    assert main(["wire", "dump", str(path)]) == 0
+    closed = capsys.readouterr().out
+    assert ("60 1 2 3 4" in closed) == (mode == "authenticated")
+    if wire == "packets":
+        assert "  SESSION, " in opened
+        assert f"security: {mode}, tags of 4 bytes" in closed
+        assert opened.count("tag: right") > 8
+        assert "tag: right" not in closed
+        assert ("encrypts its speech" in closed) == (mode == "encrypted")
 
 
 def test_dump_of_something_else_is_an_error(

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+import statistics
+from dataclasses import replace
 
 import pytest
+import securecall
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from securecall import CLOCK, KEY, MODES, OTHER_KEY, Sent, receiver, transmitter, voice
 
+from benchmarks.slots import join_time, make_call, make_setup
 from linkcodec.exceptions import ConfigError
 from linkcodec.frame import FRAME_SECONDS, Frame, Silence
 from transport.config import LinkConfig, SecurityConfig, StationConfig, WireConfig
-from transport.keys import PresharedKey
 from transport.packet import ByePacket, SilencePacket, VoicePacket
-from transport.replay import Ledger
-from transport.security import ReceiverSecurity, SecurityMode, SenderSecurity, Suite
+from transport.slot import SUPERFRAME
 from transport.wire import (
     CodecLabel,
+    LinkState,
     TextMessage,
     Transmitter,
     WireEvent,
     WireReceiver,
     WireSetup,
-    open_transmitter,
     open_wire_receiver,
 )
 
-KEY = PresharedKey(bytes(range(32)))
-OTHER_KEY = PresharedKey(bytes(32))
-MODES = ["authenticated", "encrypted"]
-CLOCK = 1_800_000_000.0
 QUANTIZERS = 7
 LEAD = 20
 """Ticks of silence before the first spurt: room for an announcement."""
 
 
-def frame(tick: int) -> Frame:
-    return Frame(tuple((37 * tick + 211 * book) % 2048 for book in range(QUANTIZERS)))
+def frame(tick: int, *, mode: str = "encrypted") -> Frame:
+    """With security one index less in every eighth superframe, which tells of its session."""
+    told = mode != "off" and tick // SUPERFRAME % 8 == 0
+    return securecall.frame(tick, QUANTIZERS - told)
 
 
 def setup(mode: str, *, interleaver_slots: int = 1, quantizers: int = QUANTIZERS) -> WireSetup:
@@ -48,45 +50,6 @@ def setup(mode: str, *, interleaver_slots: int = 1, quantizers: int = QUANTIZERS
     )
 
 
-def transmitter(
-    base: WireSetup,
-    *,
-    key: PresharedKey = KEY,
-    ledger: Ledger | None = None,
-    rekey_seconds: float = 3600.0,
-) -> Transmitter:
-    if base.security.mode == "off":
-        return open_transmitter(base)
-    outgoing = SenderSecurity(
-        key=key,
-        suite=Suite(mode=SecurityMode(base.security.mode)),
-        station=1,
-        clock=CLOCK,
-        ledger=ledger if ledger is not None else Ledger(),
-        rekey_seconds=rekey_seconds,
-        random_bits=lambda bits: 5 % (1 << bits),
-    )
-    return open_transmitter(replace(base, outgoing=outgoing))
-
-
-def receiver(base: WireSetup, *, ledger: Ledger | None = None) -> WireReceiver:
-    if base.security.mode == "off":
-        return open_wire_receiver(base, datagram=False)
-    incoming = ReceiverSecurity(
-        key=KEY,
-        suite=Suite(mode=SecurityMode(base.security.mode)),
-        ledger=ledger if ledger is not None else Ledger(),
-    )
-    return open_wire_receiver(replace(base, incoming=incoming), datagram=False)
-
-
-@dataclass(frozen=True)
-class Sent:
-    time: float
-    data: bytes
-    ticks: range
-
-
 def talk(sender: Transmitter, *, speech: int = 150, turns: int = 1, lead: int = LEAD) -> list[Sent]:
     """Some silence and a spurt, `turns` times, and a little silence at the end."""
     sent = []
@@ -96,7 +59,8 @@ def talk(sender: Transmitter, *, speech: int = 150, turns: int = 1, lead: int = 
         turn, place = divmod(tick, length)
         if turn < turns and place >= lead:
             start, end = place == lead, place == length - 1
-            sender.voice(frame(tick), tick=tick, start=start, end=end, now=now)
+            one = securecall.frame(tick, QUANTIZERS)
+            sender.voice(one, tick=tick, start=start, end=end, now=now)
         else:
             sender.silence(Silence(-60.0), tick=tick, now=now)
         while (due := sender.next_time()) is not None and due <= now + FRAME_SECONDS / 2:
@@ -113,12 +77,8 @@ def listen(incoming: WireReceiver, sent: list[Sent], *, later: float = 0.0) -> l
     return events
 
 
-def voice(events: list[WireEvent]) -> dict[int, Frame]:
-    return {event.tick: event.frames[0] for event in events if isinstance(event, VoicePacket)}
-
-
-def expected(first: int, stop: int) -> dict[int, Frame]:
-    return {tick % 512: frame(tick) for tick in range(first, stop)}
+def expected(first: int, stop: int, *, mode: str = "encrypted") -> dict[int, Frame]:
+    return {tick % 512: frame(tick, mode=mode) for tick in range(first, stop)}
 
 
 @pytest.mark.parametrize("interleaver_slots", [1, 4])
@@ -130,7 +90,7 @@ def test_speech_arrives(mode: str, interleaver_slots: int) -> None:
     wanted: dict[int, Frame] = {}
     for turn in range(3):
         first = turn * (LEAD + 150) + LEAD
-        wanted |= expected(first, first + 150)
+        wanted |= expected(first, first + 150, mode=mode)
     assert got == wanted
     assert incoming.problem == incoming.stranger == ""
 
@@ -156,11 +116,37 @@ def test_strangers_are_not_heard(theirs: str, mode: str) -> None:
     assert incoming.stranger != ""
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_receiver_without_security_is_told(mode: str) -> None:
+def test_a_receiver_without_the_key_is_told_of_encryption() -> None:
     incoming = receiver(setup("off"))
-    listen(incoming, talk(transmitter(setup(mode))))
-    assert "uses security" in incoming.stranger
+    traffic = talk(transmitter(setup("encrypted")), turns=2)
+    listen(incoming, traffic[:100])
+    assert "encrypts its speech" in incoming.stranger
+    assert listen(incoming, traffic[100:]) == []
+
+
+@pytest.mark.parametrize("quantizers", [7, 6, 5, 4])
+def test_signed_speech_is_heard_without_the_key(quantizers: int) -> None:
+    base = setup("authenticated", quantizers=quantizers)
+    incoming = receiver(setup("off", quantizers=quantizers))
+    sender = transmitter(base)
+    sender.send_text("QTH Ulm", 0.0)
+    events = listen(incoming, talk(sender, turns=3, lead=60))
+    # The announcement comes in the first pause; until then slots look damaged.
+    assert voice(events) == {
+        tick % 512: frame(tick).coarse(quantizers - (len(frame(tick).indices) < QUANTIZERS))
+        for turn in range(3)
+        for tick in range(turn * 210 + 60, turn * 210 + 210)
+    }
+    assert "signs its speech" in incoming.stranger
+    assert TextMessage(text="QTH Ulm") in events
+    assert incoming.statistics.packets_damaged < 3
+    # Whoever speaks in the clear is heard as such from his first control words on.
+    plain = talk(transmitter(setup("off", quantizers=quantizers)), lead=60)
+    heard = voice(listen(incoming, plain, later=100.0))
+    spoken = {securecall.frame(tick, quantizers) for tick in range(60, 210)}
+    assert spoken <= set(heard.values())
+    assert len(heard) < 160
+    assert incoming.stranger == ""
 
 
 @pytest.mark.parametrize("later", [0.0, 15.0, 60.0])
@@ -195,26 +181,71 @@ def test_damaged_bits_cost_no_more_than_their_slots(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_late_listener_joins_at_the_next_pause(mode: str) -> None:
+def test_a_late_listener_joins_in_speech_and_misses_nothing_from_then_on(mode: str) -> None:
+    """At the next superframe that tells of its session, every 5 s."""
     base = setup(mode)
     traffic = talk(transmitter(base), turns=2)
     incoming = receiver(base)
-    got = voice(listen(incoming, [one for one in traffic if one.time > 5.0]))
-    second = LEAD + 150 + LEAD
-    # Its count of slots is right modulo 128 only.
-    assert list(got.values()) == [frame(tick) for tick in range(second, second + 150)]
+    got = list(voice(listen(incoming, [one for one in traffic if one.time > 5.0])).values())
+    first, second = LEAD, 2 * LEAD + 150
+    spoken = [frame(tick) for tick in (*range(first, first + 150), *range(second, second + 150))]
+    assert got == spoken[-len(got) :]
+    # Its count of slots is right modulo 128 only, so ticks do not tell.
+    assert len(got) > 300 - (5.0 + 6.0) / FRAME_SECONDS
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_late_listener_joins_in_a_long_speech(mode: str) -> None:
-    """Once in half a minute the announcement takes the place of four frames or so."""
+def test_a_late_listener_joins_in_a_pause(mode: str) -> None:
+    """Once a second a control slot tells of its session."""
     base = setup(mode)
-    traffic = talk(transmitter(base), speech=900)
+    traffic = talk(transmitter(base), lead=100)
     incoming = receiver(base)
-    got = voice(listen(incoming, [one for one in traffic if one.time > 10.0]))
-    joined = min(got, key=lambda tick: (tick - 125) % 512)
-    assert (joined - 125) % 512 * FRAME_SECONDS < 36.0
-    assert len(got) > 250
+    got = voice(listen(incoming, [one for one in traffic if one.time > 5.0]))
+    assert list(got.values()) == [frame(tick) for tick in range(100, 250)]
+
+
+@pytest.mark.parametrize(("framing", "quantizers"), [("sync", 7), ("8n1", 5)])
+@pytest.mark.parametrize("mode", MODES)
+def test_voice_soon_after_the_first_good_bits(mode: str, framing: str, quantizers: int) -> None:
+    often = SecurityConfig(mode=mode, announce_seconds=0.64)
+    times = [
+        join_time(quantizers=quantizers, seed=seed, framing=framing, security=often)
+        for seed in range(5)
+    ]
+    assert statistics.median(one or 99.0 for one in times) <= 1.3
+
+
+def test_telling_of_a_session_often_costs_an_index_but_no_frames() -> None:
+    often = SecurityConfig(mode="encrypted", announce_seconds=0.64)
+    call = make_call(make_setup(quantizers=7, security=often), seconds=25.0, seed=1)
+    incoming = open_wire_receiver(make_setup(quantizers=7, security=often), datagram=False)
+    heard: dict[int, Frame] = {}
+    for number, slot in enumerate(call.slots):
+        heard |= voice(incoming.receive(slot, number * FRAME_SECONDS))
+    # The first frames wait for the proof of who speaks, one made room for a session slot.
+    assert len(heard) >= len(call.frames) - 4
+    assert all(frame == call.frames[tick].coarse(6) for tick, frame in heard.items())
+
+
+def test_a_session_is_told_in_two_slots_where_one_is_too_small() -> None:
+    setup_8n1 = make_setup(quantizers=5, framing="8n1", security=SecurityConfig(mode="encrypted"))
+    call = make_call(setup_8n1, seconds=20.0, seed=1, talks=lambda tick: tick > 120)
+    incoming = open_wire_receiver(setup_8n1, datagram=False)
+    assert incoming.state is LinkState.HUNTING
+    heard: dict[int, Frame] = {}
+    for number, slot in enumerate(call.slots[60:], start=60):
+        heard |= voice(incoming.receive(slot, number * FRAME_SECONDS))
+    assert len(heard) == len(call.frames)
+    assert incoming._opener._security.statistics.announcements_refused == 0  # type: ignore[attr-defined]
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(0, (1 << 89) - 1), st.integers(0, 127))
+def test_nobody_without_the_key_tells_of_a_session(payload: int, number: int) -> None:
+    incoming = receiver(setup("encrypted"))
+    opener = incoming._opener  # type: ignore[attr-defined]
+    assert not opener.session_slot(payload, number, 0.0, size=89)
+    assert not opener.in_use(number)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
+import securecall
+from securecall import CLOCK, KEY, MODES, OTHER_KEY, Sent, receiver, suite_of, transmitter, voice
 
 from linkcodec.exceptions import ConfigError
 from linkcodec.frame import FRAME_SECONDS, Frame, Silence
 from transport.budget import BudgetRow, check_config
 from transport.config import LinkConfig, SecurityConfig, WireConfig
-from transport.keys import PresharedKey
 from transport.linerate import Framing, wire_bits
-from transport.packet import VoicePacket, voice_packet_length
+from transport.packet import voice_packet_length
 from transport.replay import Ledger
 from transport.sealing import announcement_length, sealed_length
-from transport.security import ReceiverSecurity, SecurityMode, SenderSecurity, Suite
 from transport.wire import (
     CodecLabel,
     LinkState,
@@ -28,16 +28,12 @@ from transport.wire import (
     open_wire_receiver,
 )
 
-KEY = PresharedKey(bytes(range(32)))
-OTHER_KEY = PresharedKey(bytes(32))
-MODES = ["authenticated", "encrypted"]
-CLOCK = 1_800_000_000.0
 QUANTIZERS = 6
 PER_PACKET = 5
 
 
 def frame(tick: int, books: int = QUANTIZERS) -> Frame:
-    return Frame(tuple((37 * tick + 211 * book) % 2048 for book in range(books)))
+    return securecall.frame(tick, books)
 
 
 def setup(mode: str, *, framing: str = "udp", tag_bytes: int = 4) -> WireSetup:
@@ -47,68 +43,6 @@ def setup(mode: str, *, framing: str = "udp", tag_bytes: int = 4) -> WireSetup:
         label=CodecLabel(name="compact", version=1, quantizers=QUANTIZERS),
         security=SecurityConfig(mode=mode, tag_bytes=tag_bytes),
     )
-
-
-def suite_of(config: SecurityConfig) -> Suite:
-    return Suite(mode=SecurityMode(config.mode), tag_bytes=config.tag_bytes)
-
-
-def transmitter(
-    base: WireSetup,
-    *,
-    key: PresharedKey = KEY,
-    ledger: Ledger | None = None,
-    clock: float = CLOCK,
-    rekey_seconds: float = 3600.0,
-) -> Transmitter:
-    outgoing = None
-    if base.security.mode != "off":
-        outgoing = SenderSecurity(
-            key=key,
-            suite=suite_of(base.security),
-            station=1,
-            clock=clock,
-            ledger=ledger if ledger is not None else Ledger(),
-            rekey_seconds=rekey_seconds,
-        )
-    return open_transmitter(
-        WireSetup(
-            link=base.link,
-            wire=base.wire,
-            label=base.label,
-            security=base.security,
-            outgoing=outgoing,
-        )
-    )
-
-
-def receiver(base: WireSetup, *, ledger: Ledger | None = None) -> WireReceiver:
-    incoming = None
-    if base.security.mode != "off":
-        incoming = ReceiverSecurity(
-            key=KEY,
-            suite=suite_of(base.security),
-            ledger=ledger if ledger is not None else Ledger(),
-        )
-    return open_wire_receiver(
-        WireSetup(
-            link=base.link,
-            wire=base.wire,
-            label=base.label,
-            security=base.security,
-            incoming=incoming,
-        ),
-        datagram=not Framing(base.link.framing).stream,
-    )
-
-
-@dataclass(frozen=True)
-class Sent:
-    """Bytes on the link and when they left; the ticks of the frames in them."""
-
-    time: float
-    data: bytes
-    ticks: range
 
 
 def talk(
@@ -133,16 +67,6 @@ def talk(
             at = max(now, due)
             sent += [Sent(at, part.data, part.ticks) for part in sender.poll(at)]
     return sent
-
-
-def voice(events: list[WireEvent]) -> dict[int, Frame]:
-    """The frames in events, by their tick on the wire."""
-    return {
-        (event.tick + place) % 512: one
-        for event in events
-        if isinstance(event, VoicePacket)
-        for place, one in enumerate(event.frames)
-    }
 
 
 def heard(incoming: WireReceiver, sent: list[Sent], *, later: float = 0.0) -> dict[int, Frame]:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import io
+import json
 import socket
 from pathlib import Path
 
 import pytest
+from conftest import free_port, listening
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linkcodec.exceptions import LinkError
+from transport.http import post
 from transport.signalling import (
     Description,
     FolderSignalling,
@@ -21,24 +26,20 @@ from transport.signalling import (
 )
 
 OFFER = {"type": "offer", "sdp": "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n" * 30}
+TOKEN = "-".join(["correct", "horse", "battery"])
 ANSWER = {"type": "answer", "sdp": "v=0\r\n"}
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-async def exchange(caller: Signalling, server: Signalling) -> Description:
-    """A call; the server checks the offer."""
+async def exchange(caller: Signalling, server: Signalling, *, port: int = 0) -> Description:
+    """A call; the server, which listens at `port` if it does, checks the offer."""
 
     async def answer(offer: Description) -> Description:
         assert offer == OFFER
         return ANSWER
 
     serving = asyncio.create_task(server.serve(answer))
-    await asyncio.sleep(0.1)
+    if port:
+        await listening(port)
     try:
         return await caller.call(OFFER)
     finally:
@@ -47,8 +48,52 @@ async def exchange(caller: Signalling, server: Signalling) -> Description:
 
 
 def test_http() -> None:
-    signalling = HttpSignalling("127.0.0.1", free_port())
-    assert asyncio.run(exchange(signalling, signalling)) == ANSWER
+    signalling = HttpSignalling("127.0.0.1", port := free_port())
+    assert asyncio.run(exchange(signalling, signalling, port=port)) == ANSWER
+
+
+def test_http_with_a_token() -> None:
+    port = free_port()
+    ends = [HttpSignalling("127.0.0.1", port, token=TOKEN) for _ in range(2)]
+    assert asyncio.run(exchange(*ends, port=port)) == ANSWER
+
+
+@pytest.mark.parametrize("token", ["", "another long secret"])
+def test_http_with_another_token_is_refused(token: str) -> None:
+    port = free_port()
+    server = HttpSignalling("127.0.0.1", port, token=TOKEN)
+    caller = HttpSignalling("127.0.0.1", port, token=token)
+    with pytest.raises(LinkError, match=r"another webrtc\.token: set the same"):
+        asyncio.run(exchange(caller, server, port=port))
+
+
+def test_http_without_proof_of_the_other_end() -> None:
+    port = free_port()
+    server = HttpSignalling("127.0.0.1", port)
+    caller = HttpSignalling("127.0.0.1", port, token=TOKEN)
+    with pytest.raises(LinkError, match=r"does not know webrtc\.token"):
+        asyncio.run(exchange(caller, server, port=port))
+
+
+def test_an_offer_counts_once() -> None:
+    async def run() -> list[int]:
+        token = TOKEN
+        server = HttpSignalling("127.0.0.1", port := free_port(), token=token)
+        body = json.dumps(OFFER).encode()
+        proof = hmac.new(token.encode(), b"offer " + body, hashlib.sha256).hexdigest()
+
+        async def answer(offer: Description) -> Description:
+            return ANSWER
+
+        serving = asyncio.create_task(server.serve(answer))
+        await listening(port)
+        overheard = {"linkcodec-proof": proof}
+        responses = [await post("127.0.0.1", port, "/call", body, **overheard) for _ in range(2)]
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        return [response.status for response in responses]
+
+    assert asyncio.run(run()) == [200, 401]
 
 
 def test_folder(tmp_path: Path) -> None:
@@ -95,7 +140,7 @@ def test_strange_requests(request_bytes: bytes) -> None:
             raise AssertionError("no call")
 
         serving = asyncio.create_task(signalling.serve(answer))
-        await asyncio.sleep(0.1)
+        await listening(port)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request_bytes)
         writer.write_eof()

@@ -291,11 +291,13 @@ def test_voice_soon_after_the_first_good_bits(framing: str, quantizers: int, out
 def test_a_byte_slip_costs_at_most_a_superframe(
     framing: str, quantizers: int, insert: bool
 ) -> None:
+    # With start and stop bits these once cost 7 to 12 frames.
+    hard = (57, 106, 144, 250) if framing == "8n1" else ()
     costs = [
         slip_cost(quantizers=quantizers, seed=seed, insert=insert, framing=framing)
-        for seed in range(3)
+        for seed in (*range(3), *hard)
     ]
-    assert max(costs) <= 8
+    assert max(costs) <= 6
 
 
 def test_slots_that_are_lost_whole_cost_little_more_than_themselves() -> None:

@@ -5,12 +5,15 @@ It follows docs/slots.md and works on strings of bits, slowly and plainly, witho
 
 from __future__ import annotations
 
+import hmac
 import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.cmac import CMAC
 
 ROOT = Path(__file__).parents[2]
 VECTORS: dict[str, Any] = json.loads((ROOT / "tests/vectors/slot-format-2.json").read_text())
@@ -202,6 +205,114 @@ def test_headers_and_side_channel(vector: dict[str, Any]) -> None:
             assert station(body) == "DL1ABC/P"
         elif kind == 1:
             assert body[0] == 0x21
+
+
+SECURED_SPEECH = {(89, 7): (2, 0, 0), (89, 5): (5, 7, 3), (66, 5): (2, 0, 0)}
+"""Covered indices, field and errors, with 11 bits of keyed check."""
+
+
+class Keys:
+    """The keys of its session, as docs/security.md says."""
+
+    def __init__(self, vector: dict[str, Any]) -> None:
+        self.encrypts = vector["mode"] == "encrypted"
+        self.session = bytes.fromhex(vector["session"])
+        self.station = bytes([vector["station"]])
+        suite = 8 * self.encrypts + 1
+        info = b"linkcodec session" + bytes([1, suite]) + self.station
+        secret = hmac.digest(self.session, bytes.fromhex(vector["key"]), "sha256")
+        keys = block = b""
+        for place in (1, 2, 3):
+            block = hmac.digest(secret, block + info + bytes([place]), "sha256")
+            keys += block
+        self.masking, self.signing = keys[32:64], keys[64:]
+
+    def mask(self, counter: int, size: int) -> str:
+        if not self.encrypts:
+            return "0" * size
+        blocks = b"".join(counter.to_bytes(8, "big") + i.to_bytes(8, "big") for i in range(2))
+        aes = Cipher(algorithms.AES(self.masking), modes.ECB()).encryptor()  # noqa: S305
+        return "".join(f"{byte:08b}" for byte in aes.update(blocks))[:size]
+
+    def check(self, domain: int, counter: int, content: bytes, size: int) -> str:
+        mac = CMAC(algorithms.AES(self.signing))
+        mac.update(bytes([domain]) + counter.to_bytes(8, "big") + content)
+        return "".join(f"{byte:08b}" for byte in mac.finalize())[:size]
+
+    def told(self, counter: int) -> str:
+        content = self.session + self.station + (counter // 128 % 65536).to_bytes(2, "big")
+        bits = "".join(f"{byte:08b}" for byte in content)
+        return bits + self.check(3, counter, content, 16)
+
+
+def secured_speech(word: str, quantizers: int, number: int, keys: Keys) -> tuple[list[int], str]:
+    """The indices, and the piece of its session, empty outside of session superframes."""
+    covered, field, errors = SECURED_SPEECH[len(word), quantizers]
+    message = 11 * covered + 11
+    parity = f"{GENERATORS[field, errors]:b}" if field else "1"
+    coded = message + len(parity) - 1
+    fine = 11 * (quantizers - covered)
+    plain = xor(word, keys.mask(number + 65536, len(word)))
+    piece, more = "", b""
+    if number // 8 % 8 == 0:
+        last = coded + fine - 11 if fine else 11 * covered - 11
+        piece, more = word[last : last + 11], b"\1"
+        plain = plain[:last] + "0" * 11 + plain[last + 11 :]
+    assert remainder(plain[:coded], parity) in ("", "0" * (len(parity) - 1))
+    assert "1" not in plain[coded + fine :]
+    content = int(plain[:22], 2).to_bytes(4, "big") + more
+    assert plain[11 * covered : message] == keys.check(0, number + 65536, content, 11)
+    bits = plain[: 11 * covered] + plain[coded : coded + fine]
+    indices = [int(bits[i : i + 11], 2) for i in range(0, len(bits), 11)]
+    return indices[:-1] if piece else indices, piece
+
+
+@pytest.mark.parametrize(
+    "vector",
+    VECTORS["secured"],
+    ids=lambda v: f"{v['framing']}-{v['quantizers']}-{v['mode']}",
+)
+def test_every_secured_slot_says_what_it_should(vector: dict[str, Any]) -> None:
+    decoder, keys = Decoder(vector), Keys(vector)
+    number, quantizers = decoder.start()
+    number -= 128 if number >= 64 else 0
+    frames: dict[str, list[int]] = {}
+    pieces: dict[int, str] = {}
+    kinds: dict[int, int] = {}
+    halves = ""
+    for place, word in enumerate(decoder.words(number), start=number):
+        if decoder.slots[1 + place - number][:3] == SYNC[place % 8]:
+            frames[str(place)], piece = secured_speech(word, quantizers, place, keys)
+            pieces[place // 8] = pieces.get(place // 8, "") + piece
+        elif decoder.e and word[:56] == keys.told(place + 65536)[:56]:
+            assert word == keys.told(place + 65536).ljust(len(word), "0")
+            kinds[-1] = kinds.get(-1, 0) + 1
+        elif not decoder.e and "1" not in word[45:]:
+            assert word[0] == ("1" if halves else "0")
+            halves += word[1:45]
+            if word[0] == "1":
+                assert halves == keys.told(place - 1 + 65536)
+                halves = ""
+                kinds[-1] = kinds.get(-1, 0) + 1
+        else:
+            plain = xor(word, keys.mask(place + 65536, len(word)))
+            kind = int(plain[:4], 2)
+            body = int(plain[4 : 4 + decoder.body_bits], 2).to_bytes(decoder.body_bits // 8, "big")
+            check = plain[4 + decoder.body_bits :][:16]
+            if check == keys.check(1, place + 65536, bytes([kind]) + body, 16):
+                kinds[kind] = kinds.get(kind, 0) + 1
+            else:
+                # The announcement is a message in the clear.
+                assert control(word, decoder.body_bits)[0] == 2
+    assert frames == {
+        tick: indices[:-1] if int(tick) // 8 % 8 == 0 else indices
+        for tick, indices in vector["frames"].items()
+    }
+    whole = {superframe: bits for superframe, bits in pieces.items() if len(bits) == 88}
+    assert whole
+    assert all(bits == keys.told(8 * at + 65536) for at, bits in whole.items())
+    assert kinds[-1] >= 1
+    assert kinds[3] >= 3  # BYE
 
 
 def test_the_file_is_what_the_script_writes() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linkcodec.frame import LOST, Frame, Silence
+from linkcodec.frame import LOST, Frame, PlayoutItem, Silence
 from transport.statistics import DelayMeter, PlayoutStatistics, RateMeter, ReceiverStatistics
 
 
@@ -57,6 +57,17 @@ def test_peak_is_that_of_the_worst_window(steps: list[tuple[int, int, int]]) -> 
     windows = [sum(bits_per_tenth[i : i + 10]) for i in range(len(bits_per_tenth))]
     assert meter.peak_bps == pytest.approx(max(windows, default=0), abs=1e-5)
     assert len(meter._recent) <= 21
+
+
+def test_guesses_that_have_faded_are_silent() -> None:
+    playout = PlayoutStatistics()
+    items: list[PlayoutItem] = [Frame((1,)), *[LOST] * 7, Frame((1,)), *[LOST] * 5]
+    for item in items:
+        playout.add(item, decoded=1280, played=1280, energy=0.0)
+    counted = playout.webrtc(ReceiverStatistics(), sample_rate=16_000)
+    assert counted["concealedSamples"] == 12 * 1280
+    assert counted["silentConcealedSamples"] == 2 * 1280
+    assert counted["concealmentEvents"] == 2
 
 
 def test_playout_in_w3c_terms() -> None:

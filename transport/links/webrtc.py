@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from linkcodec.exceptions import ConfigError, LinkError
-from transport.config import LinkConfig, WebRtcConfig, parse_address
+from transport.config import THIS_MACHINE, LinkConfig, WebRtcConfig, parse_address
 from transport.links.base import Link
 from transport.signalling import (
     Description,
@@ -22,7 +22,7 @@ from transport.signalling import (
     Signalling,
 )
 
-__all__ = ["DataChannelLink", "open_channel"]
+__all__ = ["DataChannelLink", "describe", "import_aiortc", "open_channel"]
 
 _LABEL: Final = "linkcodec"
 _MOST_BUFFERED: Final = 512
@@ -52,7 +52,7 @@ class DataChannelLink(Link):
     def __init__(self, signalling: Signalling, *, calls: bool, name: str, stun: str = "") -> None:
         super().__init__()
         self.name = f"webrtc {name}"
-        self._rtc = _aiortc()
+        self._rtc = import_aiortc("kind webrtc")
         self._signalling = signalling
         self._stun = stun
         self._inbox: queue.Queue[bytes] = queue.Queue(_QUEUED)
@@ -190,7 +190,7 @@ class DataChannelLink(Link):
         opened = asyncio.Event()
         channel.on("open", opened.set)
         await connection.setLocalDescription(await connection.createOffer())
-        answer = await self._signalling.call(_describe(connection))
+        answer = await self._signalling.call(describe(connection))
         try:
             await connection.setRemoteDescription(self._rtc.RTCSessionDescription(**answer))
             async with asyncio.timeout(_OPEN_SECONDS):
@@ -221,22 +221,28 @@ class DataChannelLink(Link):
                 raise LinkError("an offer that cannot be used") from None
             await self._disconnect()
             self._connection = connection
-            return _describe(connection)
+            return describe(connection)
 
         await self._signalling.serve(take)
 
 
-def _describe(connection: Any) -> Description:
+def describe(connection: Any) -> Description:
+    """The local description of a connection."""
     description = connection.localDescription
     return {"type": description.type, "sdp": description.sdp}
 
 
-def _aiortc() -> Any:
+def import_aiortc(what: str) -> Any:
+    """The module aiortc, slow to import, which `what` needs.
+
+    Raises:
+        LinkError: it is not installed.
+    """
     try:
         import aiortc  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
         raise LinkError(
-            "kind webrtc needs the package aiortc: pip install 'linkcodec[webrtc]'"
+            f"{what} needs the package aiortc: pip install 'linkcodec[webrtc]'"
         ) from None
     return aiortc
 
@@ -263,5 +269,11 @@ def open_channel(config: LinkConfig, webrtc: WebRtcConfig, *, sends: bool) -> Da
         field, name = ("peer", config.peer) if calls else ("bind", config.bind)
         if not name:
             raise ConfigError(f"link.{field} is missing: an address such as 192.0.2.7:8080")
-        signalling = HttpSignalling(*parse_address(name, f"link.{field}"))
+        host, port = parse_address(name, f"link.{field}")
+        if not (calls or webrtc.token or host in THIS_MACHINE):
+            raise ConfigError(
+                f"webrtc.token is missing: whoever reaches {name} could call; set the same long "
+                "random text at both ends"
+            )
+        signalling = HttpSignalling(host, port, token=webrtc.token)
     return DataChannelLink(signalling, calls=calls, name=name, stun=webrtc.stun)

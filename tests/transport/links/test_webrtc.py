@@ -9,18 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import free_port
 
 from linkcodec.exceptions import ConfigError, LinkError
 from transport.config import LinkConfig, WebRtcConfig
 from transport.links import Link, open_link
 from transport.links.webrtc import DataChannelLink
 from transport.signalling import FolderSignalling
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def config(**addresses: str) -> LinkConfig:
@@ -98,6 +93,7 @@ def test_port_in_use() -> None:
         (config(), WebRtcConfig(), True, "link.peer is missing"),
         (config(), WebRtcConfig(), False, "link.bind is missing"),
         (config(), WebRtcConfig(signalling="/no such"), True, "is no folder"),
+        (config(bind="0.0.0.0:8080"), WebRtcConfig(), False, "webrtc.token is missing"),
     ],
 )
 def test_what_is_missing_is_named(
