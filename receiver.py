@@ -21,16 +21,18 @@ from linkcodec.app.codecs import open_codec
 from linkcodec.app.command import Parser, StopFlag, run_command
 from linkcodec.app.config import CallConfig, wire_setup
 from linkcodec.app.link import describe_link, open_call_link
-from linkcodec.app.metrics import Figures, Reporter, add_metrics_options, open_reporter
+from linkcodec.app.metrics import Figures, Reporter, add_metrics_options, open_reporter, totals
 from linkcodec.app.options import add_config_options, read_config
 from linkcodec.app.security import CallSecurity, open_security
-from linkcodec.app.status import StatusLine, level_dbfs, meter
+from linkcodec.app.status import StatusLine, add_status_options, level_dbfs, meter, open_status
+from linkcodec.app.supervision import Reloader, Supervisor
 from linkcodec.app.timeline import Timeline
 from linkcodec.app.wire import recorded_link, recording
 from linkcodec.codec import Codec, Pcm
 from linkcodec.exceptions import LinkcodecError
 from linkcodec.frame import FRAME_SECONDS, Frame, PlayoutItem, Silence
 from linkcodec.timescale import TimeScaler, shorten_noise
+from transport.calls import is_control
 from transport.jitter import JitterBuffer
 from transport.links import Link
 from transport.packet import ByePacket, SilencePacket, VoicePacket
@@ -92,6 +94,7 @@ class ReceiverCore:
     statistics: counters of the wire and of the jitter buffer. playout: counters of what was
     heard. quality: estimate of how it sounds. wire: what makes events of bytes.
     level_dbfs: of the frame played last. sample_rate: of what is heard, in hertz.
+    through: what is done to the sound after all else, such as muting it.
     """
 
     def __init__(
@@ -110,12 +113,18 @@ class ReceiverCore:
             datagram=datagram,
             statistics=self.statistics,
         )
+        self.through: Callable[[Pcm], Pcm] = lambda pcm: pcm
         self.playout = PlayoutStatistics()
         self.quality = QualityMeter()
         self.level_dbfs = -100.0
         self._codec_delay = codec.info.delay / codec.info.sample_rate
         self._decoder = codec.decoder()
         self.sample_rate = codec.info.sample_rate
+
+    def configure(self, config: CallConfig) -> list[str]:
+        """Use what can change during a call; gives the names of these fields."""
+        self.buffer.configure(config.jitter_buffer)
+        return [f"jitter_buffer.{name}" for name in vars(config.jitter_buffer)]
 
     @property
     def problem(self) -> str:
@@ -147,7 +156,7 @@ class ReceiverCore:
         self._take(self.wire.tick(now), now)
         item = self.buffer.next(now)
         decoded = self._decoder.decode(item)
-        pcm = self._scale(decoded, item)
+        pcm = self.through(self._scale(decoded, item))
         self.level_dbfs = level_dbfs(decoded)
         seconds = pcm.size / self.sample_rate
         self.quality.add(item)
@@ -183,15 +192,13 @@ class ReceiverCore:
 
     def figures(self, now: float) -> Figures:
         """All that is known of the call, for people's tools (docs/receiver.md)."""
-        counted = {
-            f"{name}_total": float(value)
-            for name, value in vars(self.statistics).items()
-            if isinstance(value, int)
-        }
         gauges: dict[str, float | None] = {
             "level_dbfs": round(self.level_dbfs, 1),
             "wire_bps": round(self.wire_bps(now), 1),
             "frames_buffered": self.buffer.buffered,
+            "silent_seconds": None
+            if self.last_packet_at is None
+            else round(now - self.last_packet_at, 1),
             "delay_target_seconds": round(self.buffer.delay, 3),
             "drift_ppm": round(self.buffer.drift_ppm, 1),
             "quality_mos": None if self.quality.score is None else round(self.quality.score, 2),
@@ -199,7 +206,7 @@ class ReceiverCore:
         for name, value in self.latency().items():
             gauges[f"latency_{name}_seconds"] = round(value, 4)
         webrtc = self.playout.webrtc(self.statistics, sample_rate=self.sample_rate)
-        return Figures(counters={**counted, **webrtc}, gauges=gauges)
+        return Figures(counters={**totals(self.statistics), **webrtc}, gauges=gauges)
 
     def latency(self) -> dict[str, float]:
         """The stages between mouth and ear that this end knows, mean seconds of a frame.
@@ -378,30 +385,37 @@ def run(
     once: bool = False,
     partner: Transmitter | None = None,
     reporter: Reporter | None = None,
+    heard: Callable[[WireEvent, float], None] | None = None,
+    each: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Play until `stop()` is true; with `once`, until one call has ended.
 
     partner: the transmitter of the other direction, which carries the reports of this one.
     reporter: takes the statistics.
+    heard: takes all that comes, with the time of its arrival.
+    each: called in every round with the time.
 
     Raises:
         LinkcodecError: the sink or the link failed.
     """
     reader = _LinkReader(link)
     playback = _Playback(core, sink, codec)
-    told = heard_last = ""
+    told = said_last = ""
     link_was_up = True
     trouble = ""
     try:
         while not stop():
             now = time.monotonic()
+            each(now)
             wait = min(max(playback.next_time(now) - now, 0.0), _LONGEST_WAIT)
             for arrived, data in reader.get(wait):
                 for event in core.receive(data, arrived):
+                    if heard is not None:
+                        heard(event, arrived)
                     if isinstance(event, ReceiverReport) and partner is not None:
                         partner.take_report(event, arrived)
-                    elif (words := _words(event)) and words != heard_last:
-                        heard_last = words
+                    elif (words := _words(event)) and words != said_last:
+                        said_last = words
                         status.message(words)
             now = time.monotonic()
             if partner is not None and (report := core.wire.report(now)) is not None:
@@ -417,8 +431,8 @@ def run(
                 trouble = sink.trouble
                 status.warn(trouble or f"{sink.name} is back")
             _tell(core, status, reporter, now)
-            heard = core.last_packet_at
-            if once and heard is not None and (core.buffer.ended or now - heard > CALL_LOST):
+            last = core.last_packet_at
+            if once and last is not None and (core.buffer.ended or now - last > CALL_LOST):
                 return
     finally:
         playback.finish()
@@ -435,7 +449,7 @@ def _tell(core: ReceiverCore, status: StatusLine, reporter: Reporter | None, now
 def _words(event: WireEvent) -> str:
     """What came over the side channel, for people."""
     match event:
-        case TextMessage(text=text):
+        case TextMessage(text=text) if not is_control(text):
             return f"text: {printable(text)}"
         case StationId(call_sign=call_sign):
             return f"the station is {call_sign}"
@@ -491,7 +505,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--once", action="store_true", help="end when the sender ends its call, not on Ctrl-C"
     )
     add_metrics_options(parser)
-    parser.add_argument("--quiet", action="store_true", help="no status, only warnings and errors")
+    add_status_options(parser)
 
 
 def _open_wire(args: argparse.Namespace, config: CallConfig) -> Link:
@@ -505,10 +519,11 @@ def receive(args: argparse.Namespace) -> int:
     """Run `linkcodec receive`."""
     config = read_config(args, sends=False)
     codec = open_codec(config.codec)
-    status = StatusLine(sys.stderr, quiet=args.quiet)
+    status = open_status(args)
     with (
         open_security(config.security, sends=False, receives=True) as security,
         open_reporter(args.stats, args.metrics, role="receive") as reporter,
+        Supervisor("receiver") as supervisor,
         StopFlag() as stop,
     ):
         sink = open_sink(config.audio, codec.info)
@@ -517,7 +532,17 @@ def receive(args: argparse.Namespace) -> int:
                 core = ReceiverCore(
                     codec=codec, config=config, datagram=link.datagram, security=security
                 )
-                status.message(f"listening on {link.name}, playing to {sink.name}")
+                says = f"listening on {link.name}, playing to {sink.name}"
+                status.message(says)
+                supervisor.ready(
+                    says,
+                    Reloader(
+                        config,
+                        read=lambda: read_config(args, sends=False),
+                        apply=core.configure,
+                        status=status,
+                    ),
+                )
                 run(
                     core,
                     codec=codec,
@@ -527,6 +552,7 @@ def receive(args: argparse.Namespace) -> int:
                     stop=lambda: bool(stop),
                     once=args.once,
                     reporter=reporter,
+                    each=lambda now: supervisor.alive("receiver", now),
                 )
         finally:
             sink.close()

@@ -3,7 +3,8 @@
     python -m benchmarks.gate
 
 puts clips between silences, adds a room's noise, and compares what the gate sends with
-labels from the clean signal's energy. Reduced, the same runs in the tests.
+labels from the clean signal's energy; then it counts what is sent of sounds that are no speech.
+Reduced, the same runs in the tests.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ _ROOMS: Final = (
     ("the clip's own", None, 0.0),
 )
 
+DISTURBANCES: Final = ("typing", "thuds", "gusts", "music")
+_DISTURBED_SECONDS: Final = 60
+
 _Labels = npt.NDArray[np.bool_]
 
 
@@ -93,6 +97,35 @@ def add_room(clean: Pcm, labels: _Labels, *, snr_db: float, tilt: float, seed: i
     power = np.mean(clean[: speech.size][speech].astype(np.float64) ** 2)
     noise *= np.sqrt(power / np.mean(noise**2)) * 10 ** (-snr_db / 20)
     return np.asarray(clean + noise, dtype=np.float32)
+
+
+def disturbance(kind: str, *, seconds: int, seed: int) -> Pcm:
+    """A made-up sound that is no speech, in a quiet room; a kind of `DISTURBANCES`."""
+    rng = np.random.default_rng(seed)
+    size = seconds * SAMPLE_RATE
+    room = rng.standard_normal(size)
+    pcm = 10 ** (-55 / 20) * room
+    if kind == "gusts":  # wind: its level changes four times a second
+        levels = np.repeat(rng.normal(-40, 4, 4 * seconds), SAMPLE_RATE // 4)
+        pcm = np.convolve(room, np.ones(8) / 8, mode="same") * 10 ** (levels / 20)
+    elif kind == "music":  # three plucked tones a second
+        time = np.arange(size) / SAMPLE_RATE
+        pitch = rng.choice([220, 247, 262, 294, 330, 392, 440], 3 * seconds)
+        phase = 2 * np.pi * np.cumsum(pitch[(3 * time).astype(int)]) / SAMPLE_RATE
+        tones = sum(np.sin(n * phase) / n for n in (1, 2, 3))
+        pcm += 0.05 * np.exp(-3 * (3 * time % 1)) * tones
+    else:  # key strokes of 20 ms, or thuds of 0.2 s
+        fast = kind == "typing"
+        length, decay, smooth = (900, 150, 1) if fast else (4800, 900, 24)
+        start = 0
+        while start < size - length:
+            stroke = np.convolve(rng.standard_normal(length), np.ones(smooth) / smooth, "same")
+            level = rng.uniform(-30, -15) if fast else -14.0
+            pcm[start : start + length] += (
+                stroke * np.exp(-np.arange(length) / decay) * 10 ** (level / 20)
+            )
+            start += int(SAMPLE_RATE * (rng.uniform(0.1, 0.5) if fast else rng.uniform(0.8, 2.5)))
+    return np.asarray(pcm, dtype=np.float32)
 
 
 def sent_frames(pcm: Pcm, config: GateConfig) -> _Labels:
@@ -171,8 +204,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__)
     parser.add_argument("--clips", type=Path, default=Path("../shared/speech/eval"))
     parser.add_argument("--limit", type=int, metavar="N", help="only N clips")
+    parser.add_argument("--detector", default="webrtc", help="gate.detector: webrtc or silero")
+    parser.add_argument("--pre-roll-ms", type=int, default=160, help="gate.pre_roll_ms")
     options = parser.parse_args(arguments)
     try:
+        config = GateConfig(detector=options.detector, pre_roll_ms=options.pre_roll_ms)
         clips = [read_clip(clip.path) for clip in spread(load_clips(options.clips), options.limit)]
     except LinkcodecError as error:
         print(f"gate: {error}", file=sys.stderr)
@@ -180,13 +216,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("| room | onsets | clipped by > 20 ms | silence sent | speech not sent |")
     print("|---|---|---|---|---|")
     for name, snr_db, tilt in _ROOMS:
-        found = measure(clips, snr_db=snr_db, tilt=tilt, config=GateConfig())
+        found = measure(clips, snr_db=snr_db, tilt=tilt, config=config)
         print(
             f"| {name} | {found.onsets} | {100 * found.clipped / found.onsets:.1f} % | "
             f"{100 * found.wasted / found.silent:.1f} % | "
             f"{100 * found.missing / found.speech:.2f} % |",
             flush=True,
         )
+    print("\n| no speech, in a quiet room | frames sent |\n|---|---|")
+    for kind in DISTURBANCES:
+        sent = sent_frames(disturbance(kind, seconds=_DISTURBED_SECONDS, seed=5), config)
+        print(f"| {kind} | {100 * np.mean(sent):.0f} % |", flush=True)
     return 0
 
 

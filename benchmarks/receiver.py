@@ -3,14 +3,14 @@
     python -m benchmarks.receiver --docs
 
 measures everything and rewrites the table and the plot of docs/receiver.md. Finished clips are
-kept in the cache. `benchmarks.receiver_delay` measures delay against jitter, `benchmarks.gate`
-the sender's gate.
+kept in the cache, by the codec's weights. `--limit 10 --measures distillmos,plcmos,stoi` is a
+quick look. `benchmarks.receiver_delay` measures delay against jitter, `benchmarks.gate` the
+sender's gate.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,16 +24,17 @@ import numpy.typing as npt
 from benchmarks.alignment import Pcm, align
 from benchmarks.cache import ResultCache, Scores
 from benchmarks.clips import SAMPLE_RATE, Clip, load_clips, read_clip, resample, spread
+from benchmarks.command import add_clips, run_command
+from benchmarks.joins import join_step, joins
 from benchmarks.measures import Evaluator, limit_threads
 from benchmarks.packages import need
 from benchmarks.table import write_page
 from linkcodec.codec import Codec, Decoder, load_codec
-from linkcodec.exceptions import InputError, LinkcodecError
 from linkcodec.frame import LOST, Frame, PlayoutItem
 from transport.quality import QualityMeter
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
-_KEY_VERSION: Final = 1
+_KEY_VERSION: Final = 2
 
 CASES: Final = ((0.0, 1.0), (0.05, 1.0), (0.1, 1.0), (0.1, 2.0), (0.1, 4.0), (0.2, 2.0))
 """Shares of frames lost, and mean lengths of a run of losses (Gilbert-Elliott)."""
@@ -112,7 +113,10 @@ class Row:
 
 
 class Bench:
-    """Runs clips through a codec with losses, and scores what comes out."""
+    """Runs clips through a codec with losses, and scores what comes out.
+
+    codec: what is measured.
+    """
 
     def __init__(
         self,
@@ -123,7 +127,7 @@ class Bench:
         plcmos: PlcScorer | None,
         cache: Path | None = None,
     ) -> None:
-        self._codec = codec
+        self.codec = codec
         self._quantizers = quantizers
         self._evaluator = evaluator
         self._plcmos = plcmos
@@ -131,7 +135,7 @@ class Bench:
 
     def run(self, clips: Sequence[Clip], *, method: str, loss: float, burst: float) -> Row:
         """All clips; cached ones cost nothing."""
-        info = self._codec.info
+        info = self.codec.info
         name = f"receiver-{info.name}-{method}-{loss:g}-{burst:g}"
         cache = None if self._cache is None else ResultCache(self._cache, name)
         key = f"{_KEY_VERSION}:{info.version}/{info.weights_hash}:{self._quantizers}"
@@ -148,14 +152,14 @@ class Bench:
         return Row(method=method, loss=loss, burst=burst, scores=_means(rows), clips=rows)
 
     def _measure(self, clip: Clip, play: Play, loss: float, burst: float, *, seed: int) -> Scores:
-        info = self._codec.info
+        info = self.codec.info
         pcm = read_clip(clip.path)
         samples = resample(pcm, SAMPLE_RATE, info.sample_rate)
-        encoder = self._codec.encoder(quantizers=self._quantizers)
+        encoder = self.codec.encoder(quantizers=self._quantizers)
         frames = encoder.push(samples) + encoder.flush()
         lost = loss_trace(len(frames), loss=loss, burst=burst, seed=seed)
         items = [LOST if gone else frame for frame, gone in zip(frames, lost, strict=True)]
-        decoded = np.concatenate(play(self._codec.decoder(), items, info.frame_size))
+        decoded = np.concatenate(play(self.codec.decoder(), items, info.frame_size))
         decoded = align(decoded, delay=info.delay, length=samples.size)
         heard = align(resample(decoded, info.sample_rate, SAMPLE_RATE), delay=0, length=pcm.size)
         scores = self._evaluator.evaluate(pcm, heard, clip.text, language=clip.language)
@@ -166,6 +170,8 @@ class Bench:
             meter.add(item)
         scores["estimate"] = meter.score
         scores["lost"] = float(np.mean(lost))
+        places = [place - info.delay for place in joins(items, info.frame_size)]
+        scores["join"] = join_step(decoded, places, info.sample_rate)
         return scores
 
 
@@ -174,6 +180,7 @@ def _means(rows: Sequence[Scores]) -> Scores:
     for name in rows[0]:
         values = [value for row in rows if (value := row.get(name)) is not None]
         means[name] = float(np.mean(values)) if values else None
+    means["join"] = max((row.get("join") or 0.0 for row in rows), default=None)
     words, errors = means.pop("words", None), means.pop("word_errors", None)
     if words and errors is not None:
         means["wer"] = errors / words
@@ -190,6 +197,24 @@ def correlation(rows: Sequence[Row]) -> float:
         if one.get("estimate") is not None and one.get("distillmos") is not None
     ]
     return float(np.corrcoef(np.array(pairs, dtype=float).T)[0, 1])
+
+
+def fall(rows: Sequence[Row]) -> str:
+    """In words, what losses cost our method: the measures less those without losses."""
+    clear = next(row for row in rows if not row.loss)
+    lines = []
+    for row in rows:
+        if row.method != "ours" or not row.loss:
+            continue
+        costs = [
+            f"{name} {value - base:+.3f}"
+            for name in ("distillmos", "plcmos", "wer")
+            if (value := row.scores.get(name)) is not None
+            and (base := clear.scores.get(name)) is not None
+        ]
+        if costs:
+            lines.append(f"- {100 * row.loss:g} % in runs of {row.burst:g}: {', '.join(costs)}")
+    return "\n\nAgainst no losses:\n\n" + "\n".join(lines) if lines else ""
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -209,8 +234,9 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Each measure over the losses, a line for each method."""
+    need("matplotlib").use("Agg")
     pyplot: Any = need("matplotlib.pyplot", package="matplotlib")
-    names = [name for name in rows[0].scores if name not in {"lost", "estimate"}]
+    names = [name for name in rows[0].scores if name not in {"lost", "estimate", "join"}]
     figure, axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.5), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         for method in METHODS:
@@ -231,15 +257,13 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.receiver",
         description="Measure speech quality against frame loss.",
     )
+    add_clips(new)
     add = new.add_argument
-    add("--clips", type=Path, default=Path("../shared/speech/eval"), metavar="DIR")
     add("--languages", default="en", help="of the clips")
     add("--limit", type=int, metavar="N", help="only N clips, spread over the speakers")
     add("--codec", default="compact")
     add("--quantizers", type=int, default=8)
     add("--measures", default="stoi,distillmos,wer,plcmos")
-    add("--cache", type=Path, default=Path("build/quality"), metavar="DIR")
-    add("--whisper", type=Path, metavar="DIR", help="Whisper base for faster-whisper")
     add("--threads", type=int, default=1)
     add("--docs", action="store_true", help="rewrite the table and plot of docs/receiver.md")
     return new
@@ -281,26 +305,21 @@ def run(options: argparse.Namespace, command: str) -> None:
     print(table)
     if options.docs:
         plot(rows, _ROOT / "docs" / "receiver.png")
-        head = f"{len(clips)} clips. Measured {date.today().isoformat()} with\n\n    {command}\n\n"
-        text = head + table + "\n\n![Measures against loss](receiver.png)"
+        info = bench.codec.info
+        head = (
+            f"{len(clips)} clips, codec `{info.name}` version {info.version} (weights "
+            f"{info.weights_hash}), {options.quantizers} books. `estimate` is the running "
+            "estimate of the quality, `join` the largest step between neighbouring samples at "
+            "a join over the largest of the speech around it (up to 1 nobody can tell). "
+            f"Measured {date.today().isoformat()} with\n\n    {command}\n\n"
+        )
+        text = head + table + fall(rows) + "\n\n![Measures against loss](receiver.png)"
         write_page(_ROOT / "docs" / "receiver.md", text, name="receiver")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        run(parser().parse_args(words), shlex.join(["python", "-m", "benchmarks.receiver", *words]))
-    except InputError as error:
-        print(f"receiver: {error}", file=sys.stderr)
-        return 2
-    except LinkcodecError as error:
-        print(f"receiver: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("receiver: stopped; finished clips are kept", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(parser(), run, arguments)
 
 
 if __name__ == "__main__":

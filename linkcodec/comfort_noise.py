@@ -61,10 +61,10 @@ def colour_of(density_db: _Vector) -> int:
     ordinary room's.
     """
     shape = density_db - _ROOM_DB
-    shape = np.where(np.isfinite(shape), shape, np.nan)
-    if np.all(np.isnan(shape)):
+    known = np.isfinite(shape)
+    if not known.any():
         return 0
-    shape = np.nan_to_num(shape - np.nanmean(shape))
+    shape = np.where(known, shape - shape[known].mean(), 0.0)
     colour = 0
     for value, bits in zip(_COSINES @ shape / _STEP_DB, _FIELD_BITS, strict=True):
         half = 1 << bits - 1

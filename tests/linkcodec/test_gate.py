@@ -71,6 +71,17 @@ def test_weak_onset_is_not_clipped(offset_ms: int) -> None:
 
 
 @pytest.mark.parametrize("offset_ms", range(0, 80, 10))
+def test_soft_beginning_in_the_noise_is_not_clipped(offset_ms: int) -> None:
+    """A quarter of a second that lifts the room's noise by 4 dB, then a vowel."""
+    soft = noise(RATE * 7 // 25, dbfs=-48, seed=8, tilt=1.0)
+    vowel = syllable(RATE, seed=3, hiss_ms=0, vowel_ms=300) * 10 ** (-30 / 20)
+    at = 4 + offset_ms / 1000
+    result = run(in_room(np.concatenate([soft, vowel]), at=at, seconds=7, room_dbfs=-50))
+    assert result.sent[int((at + 0.02) / 0.08)]
+    assert not result.sent[20 : int(at / 0.08) - 3].any()
+
+
+@pytest.mark.parametrize("offset_ms", range(0, 80, 10))
 def test_hangover_keeps_a_final_consonant(offset_ms: int) -> None:
     """A stop of 100 ms and a faint burst after the vowel."""
     vowel = syllable(RATE, seed=4, hiss_ms=0, vowel_ms=300) * 10 ** (-26 / 20)
@@ -312,6 +323,13 @@ def test_time_out_waits_for_another_press() -> None:
     assert [n for n, one in enumerate(decisions) if one.end] == [6, 18]
 
 
+def test_a_stuck_key_is_stopped() -> None:
+    gate = VoiceGate(GateConfig(mode="momentary"), sample_rate=RATE)
+    gate.key(down=True)
+    sent = [gate.decide(np.zeros(FRAME, np.float32)).send for _ in range(2300)]
+    assert sent == [True] * 2250 + [False] * 50  # 180 s
+
+
 def test_time_out_of_the_voice_waits_for_a_pause() -> None:
     speech = phrase(RATE, dbfs=-20, seed=1, syllables=30)
     signal = np.concatenate([np.zeros(RATE * 2), speech, np.zeros(RATE * 2), speech[: RATE * 2]])
@@ -333,6 +351,11 @@ def test_the_key_means_nothing_to_vox() -> None:
 def test_unknown_mode() -> None:
     with pytest.raises(ConfigError, match=r"gate\.mode = 'push' is unknown: use one of vox"):
         GateConfig(mode="push")
+
+
+def test_a_key_for_the_voice() -> None:
+    with pytest.raises(ConfigError, match=r"gate\.ptt = 'keyboard' does nothing with gate\.mode"):
+        GateConfig(ptt="keyboard")
 
 
 @pytest.mark.parametrize("tilt", [0.0, 1.0, 2.0])
