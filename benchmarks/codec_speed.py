@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import resource
-import shlex
 import subprocess
 import sys
 import time
@@ -23,15 +22,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.command import run_command
+from benchmarks.ours import load_named_codec
 from benchmarks.packages import need, package_version
 from benchmarks.table import write_page
-from linkcodec.codec import Codec, Pcm, load_codec
-from linkcodec.exceptions import InputError, LinkcodecError
+from linkcodec.codec import Codec, Pcm
+from linkcodec.exceptions import InputError
 from linkcodec.frame import FRAME_SECONDS
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -125,40 +127,43 @@ class MoshiMimi(Coder):
         return samples
 
 
-def _torch_compact() -> Coder:
+def _torch_compact(weights: Path | None) -> Coder:
     from linkcodec.compact.codec import CompactCodec
 
     torch = need("torch")
     torch.set_num_threads(1)
-    return OurCoder(CompactCodec.load())
+    return OurCoder(CompactCodec.load(weights))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A row of the table: how to make the coder, and the packages behind it."""
+    """A row of the table: how to make the coder, of our codec with the weights of a file if one
+    is given, and the packages behind it."""
 
     title: str
-    make: Callable[[], Coder]
+    make: Callable[[Path | None], Coder]
     packages: tuple[str, ...] = ()
 
 
 CODERS: Final[dict[str, Entry]] = {
     "compact": Entry(
-        title="**compact**", make=lambda: OurCoder(load_codec("compact")), packages=("numpy",)
+        title="**compact**",
+        make=lambda weights: OurCoder(load_named_codec("compact", weights)),
+        packages=("numpy",),
     ),
     "compact-light": Entry(
         title="**compact, light build**",
-        make=lambda: OurCoder(load_codec("compact-light")),
+        make=lambda weights: OurCoder(load_named_codec("compact-light", weights)),
         packages=("numpy",),
     ),
     "compact-torch": Entry(
         title="**compact** in torch, as in training", make=_torch_compact, packages=("torch",)
     ),
-    "codec2-3200": Entry(title="Codec2 3200", make=lambda: LibraryCoder(mode=0)),
-    "lpcnet": Entry(title="LPCNet", make=lambda: LibraryCoder(mode=None)),
+    "codec2-3200": Entry(title="Codec2 3200", make=lambda _: LibraryCoder(mode=0)),
+    "lpcnet": Entry(title="LPCNet", make=lambda _: LibraryCoder(mode=None)),
     "mimi": Entry(
         title="Mimi, moshi's streaming code, random weights",
-        make=MoshiMimi,
+        make=lambda _: MoshiMimi(),
         packages=("moshi", "torch"),
     ),
 }
@@ -223,13 +228,15 @@ def example_speech(sample_rate: int) -> Pcm:
     return resample(read_clip(_ROOT / "examples" / "sentence.flac"), 16000, sample_rate)
 
 
-def run_alone(name: str, *, frames: int) -> Result:
+def run_alone(name: str, *, frames: int, weights: Path | None = None) -> Result:
     """Measure a coder in a process of its own with one thread.
 
     Raises:
         InputError: the coder cannot be run; the text is its own.
     """
     command = [sys.executable, "-m", "benchmarks.codec_speed", "--one", name]
+    if weights is not None:
+        command += ["--weights", str(weights.resolve())]
     threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
     done = subprocess.run(
         [*command, "--frames", str(frames)],
@@ -295,6 +302,7 @@ def parser() -> argparse.ArgumentParser:
     add("--coders", default="all", help=f"'all' or some of {','.join(CODERS)}")
     add("--frames", type=int, default=300, help="frames to time (default %(default)s)")
     add("--one", choices=list(CODERS), help="measure one in this process, print JSON")
+    add("--weights", type=Path, metavar="FILE", help="other weights for codec compact")
     add("--docs", action="store_true", help="rewrite the table of docs/speed.md")
     return new
 
@@ -308,7 +316,8 @@ def run(options: argparse.Namespace, command: str) -> None:
     if options.frames < 1:
         raise InputError(f"--frames {options.frames} is too few: at least 1 is needed")
     if options.one:
-        result = measure(CODERS[options.one].make, example_speech, frames=options.frames)
+        make = partial(CODERS[options.one].make, options.weights)
+        result = measure(make, example_speech, frames=options.frames)
         print(json.dumps(asdict(result)))
         return
     names = list(CODERS) if options.coders == "all" else options.coders.split(",")
@@ -318,7 +327,7 @@ def run(options: argparse.Namespace, command: str) -> None:
     results: dict[str, Result] = {}
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        results[name] = run_alone(name, frames=options.frames)
+        results[name] = run_alone(name, frames=options.frames, weights=options.weights)
     print(markdown(results))
     if options.docs:
         write_page(_ROOT / "docs" / "speed.md", document(results, command), name="codec_speed")
@@ -326,14 +335,7 @@ def run(options: argparse.Namespace, command: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser().parse_args(words)
-    try:
-        run(options, shlex.join(["python", "-m", "benchmarks.codec_speed", *words]))
-    except LinkcodecError as error:
-        print(f"codec_speed: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    return 0
+    return run_command(parser(), run, arguments)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,9 @@ from typing import Final
 from benchmarks.alignment import Pcm, align, estimate_delay, median_delay
 from benchmarks.cache import ResultCache, Scores
 from benchmarks.clips import Clip, load_clips, read_clip, spread
+from benchmarks.command import add_clips, add_codec, progress, run_command
 from benchmarks.measures import MEASURES, Evaluator, check_measures, limit_threads
+from benchmarks.ours import load_named_codec
 from benchmarks.packages import package_version
 from benchmarks.peers import PEERS, OurCodec, System, debian_version, load_peers
 from benchmarks.table import (
@@ -35,8 +36,8 @@ from benchmarks.table import (
     replace_between,
     summarise,
 )
-from linkcodec.codec import Codec, load_codec
-from linkcodec.exceptions import InputError, LinkcodecError
+from linkcodec.codec import Codec
+from linkcodec.exceptions import InputError
 
 _KEY_VERSION: Final = 1
 """Raised when a measure's definition changes, so that cached scores become stale."""
@@ -183,17 +184,14 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.quality",
         description="Measure speech quality of our codec and of its peers.",
     )
+    add_clips(new)
+    add_codec(new)
     add = new.add_argument
-    add("--clips", type=Path, default=Path("../shared/speech/eval"), metavar="DIR")
     add("--languages", default="en", help="of the clips, as in texts.tsv; 'all' for all")
     add("--limit", type=int, metavar="N", help="only N clips, spread over the speakers")
-    add("--codec", default="compact", help="our codec, or 'none'")
-    add("--weights", type=Path, metavar="FILE", help="other weights for codec compact")
     add("--books", default="1,2,4,8,12", help="numbers of books")
     add("--peers", default="all", help=f"'all', 'none' or some of {','.join(PEERS)}")
     add("--measures", default="all", help=f"'all' or some of {','.join(MEASURES)}")
-    add("--cache", type=Path, default=Path("build/quality"), metavar="DIR")
-    add("--whisper", type=Path, metavar="DIR", help="Whisper base for faster-whisper")
     add("--threads", type=int, default=1)
     add("--docs", action="store_true", help="rewrite the table and plot of docs/quality.md")
     add(
@@ -219,24 +217,6 @@ def _books(text: str) -> list[int]:
         raise InputError(f"--books {text} is not a list of numbers such as 1,4,8") from None
 
 
-def load_named_codec(name: str, weights: Path | None = None) -> Codec:
-    """A codec by name, or codec compact with the weights of a file.
-
-    Raises:
-        InputError: weights for another codec.
-        CodecError: the codec cannot be loaded.
-    """
-    if weights is None:
-        return load_codec(name)
-    if name in {"mimi", "qwen3-12hz"}:
-        return load_codec(name, weights=weights)
-    if name != "compact":
-        raise InputError(f"--weights is for codec compact, not for '{name}'")
-    from linkcodec.light.codec import NumpyCodec
-
-    return NumpyCodec.read(weights)
-
-
 def _load_systems(options: argparse.Namespace) -> list[System]:
     names = list(PEERS) if options.peers == "all" else _names(options.peers)
     systems = [] if options.peers == "none" else load_peers(names)
@@ -246,10 +226,6 @@ def _load_systems(options: argparse.Namespace) -> list[System]:
     if not systems:
         raise InputError("nothing to measure: --codec and --peers are both 'none'")
     return systems
-
-
-def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _measures(options: argparse.Namespace) -> list[str] | None:
@@ -270,6 +246,7 @@ def run(options: argparse.Namespace, command: str) -> None:
     Raises:
         LinkcodecError: it cannot be done.
     """
+    check_measures(_measures(options))
     if options.threads < 1:
         raise InputError(f"--threads {options.threads} is too few: at least 1 is needed")
     limit_threads(options.threads)
@@ -287,7 +264,7 @@ def run(options: argparse.Namespace, command: str) -> None:
             clips,
             evaluator,
             find_delay=options.align,
-            progress=_progress,
+            progress=progress,
         )
         print(markdown([summary], evaluator.measures))
         return
@@ -304,7 +281,7 @@ def run(options: argparse.Namespace, command: str) -> None:
     evaluator = _evaluator(options)
     summaries = by_bitrate(
         [
-            measure_system(system, clips, evaluator, cache=options.cache, progress=_progress)
+            measure_system(system, clips, evaluator, cache=options.cache, progress=progress)
             for system in systems
         ]
     )
@@ -317,21 +294,7 @@ def run(options: argparse.Namespace, command: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser().parse_args(words)
-    try:
-        check_measures(_measures(options))
-        run(options, shlex.join(["python", "-m", "benchmarks.quality", *words]))
-    except InputError as error:
-        print(f"quality: {error}", file=sys.stderr)
-        return 2
-    except LinkcodecError as error:
-        print(f"quality: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("quality: stopped; finished clips are kept", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(parser(), run, arguments)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,16 @@ Both directions work frame by frame, whatever arrives at once.
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from linkcodec.blocks import BareEncoder, BlockEncoder
+from linkcodec.blocks import BlockEncoder
 from linkcodec.codec import Codec, Pcm
 from linkcodec.compact.layers import Context
 from linkcodec.compact.model import CompactModel, DecoderState
-from linkcodec.compact.shape import PAST
+from linkcodec.compact.streams import EncoderMemory, FrameEncoder, Stream
 from linkcodec.compact.versions import compact_info, weights_path
 from linkcodec.compact.weights import load_weights
 from linkcodec.concealment import BareDecoder, SteadyDecoder
@@ -24,44 +22,26 @@ from linkcodec.frame import Frame
 
 
 @dataclass
-class _EncoderState:
+class _EncoderState(EncoderMemory[Context]):
     context: Context = field(default_factory=Context)
-    past: Pcm = field(default_factory=lambda: np.zeros(PAST, dtype=np.float32))
-
-    def copy(self) -> _EncoderState:
-        return _EncoderState(self.context.copy(), self.past)
 
 
-class CompactEncoder(BareEncoder):
+class CompactEncoder(FrameEncoder):
     """One stream through the encoder."""
 
     def __init__(self, model: CompactModel, *, quantizers: int) -> None:
+        super().__init__(_EncoderState)
         self._model = model
         self._quantizers = quantizers
-        self._state = _EncoderState()
 
     @torch.inference_mode()
-    def encode(self, block: Pcm) -> Frame:
-        state = self._state
-        heard = np.concatenate((state.past, block))
-        latents = self._model.encoder(torch.from_numpy(heard)[None], state.context)
+    def _code(self, heard: Pcm) -> tuple[int, ...]:
+        latents = self._model.encoder(torch.from_numpy(heard)[None], self._state.context)
         indices = self._model.quantizer.encode(latents[0], quantizers=self._quantizers)
-        state.past = heard[-PAST:]
-        return Frame(tuple(indices[0].tolist()))
-
-    def restart(self) -> None:
-        self._state = _EncoderState()
-
-    def snapshot(self) -> object:
-        return self._state.copy()
-
-    def restore(self, state: object) -> None:
-        if not isinstance(state, _EncoderState):
-            raise TypeError("not a snapshot of a compact encoder")
-        self._state = state.copy()
+        return tuple(indices[0].tolist())
 
 
-class CompactDecoder(BareDecoder):
+class CompactDecoder(Stream[DecoderState], BareDecoder):
     """One stream through the decoder.
 
     A lost frame is synthesised by the network itself, which was trained with missing frames.
@@ -69,8 +49,8 @@ class CompactDecoder(BareDecoder):
     """
 
     def __init__(self, model: CompactModel) -> None:
+        super().__init__(DecoderState)
         self._model = model
-        self._state = DecoderState()
 
     def speak(self, frame: Frame) -> Pcm:
         latents = self._model.quantizer.decode(torch.tensor([frame.indices]))
@@ -88,22 +68,6 @@ class CompactDecoder(BareDecoder):
     def owed(self) -> Pcm:
         tail: Pcm = self._state.synthesis.tail[0].numpy()
         return tail
-
-    def restart(self) -> None:
-        self._state = DecoderState()
-
-    def snapshot(self) -> object:
-        return self._copy(self._state)
-
-    def restore(self, state: object) -> None:
-        if not isinstance(state, DecoderState):
-            raise TypeError("not a snapshot of a compact decoder")
-        self._state = self._copy(state)
-
-    @staticmethod
-    def _copy(state: DecoderState) -> DecoderState:
-        # The synthesiser replaces its tensors and never writes into them.
-        return DecoderState(state.context.copy(), copy(state.synthesis))
 
 
 class CompactCodec(Codec):

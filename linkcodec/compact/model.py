@@ -17,6 +17,7 @@ from linkcodec.compact.features import Features
 from linkcodec.compact.layers import Context, Merge, Split, Stage
 from linkcodec.compact.quantizer import ResidualQuantizer
 from linkcodec.compact.shape import FEATURES, PARAMETERS, PITCH_CENTRE, PITCH_RANGE
+from linkcodec.compact.streams import DecoderMemory
 from linkcodec.compact.synthesis import SynthesisState, Synthesizer
 
 
@@ -110,7 +111,7 @@ def pitch_hertz(octaves: Tensor) -> Tensor:
 
 
 @dataclass
-class DecoderState:
+class DecoderState(DecoderMemory[Context, SynthesisState]):
     """All that one stream's decoder remembers."""
 
     context: Context = field(default_factory=Context)

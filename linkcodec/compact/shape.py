@@ -25,7 +25,9 @@ PITCH_BINS: Final = 80
 MEL_WINDOW: Final = 400
 MEL_FFT: Final = 512
 MEL_BANDS: Final = 80
-FEATURES: Final = PITCH_BINS + MEL_BANDS
+SPECTRA: Final = PITCH_BINS + MEL_BANDS
+CANDIDATES: Final = 2
+FEATURES: Final = SPECTRA + 2 * CANDIDATES
 PAST: Final = PITCH_WINDOW - STEP
 """Samples before a step that its features look at."""
 
@@ -38,6 +40,17 @@ PITCH_CENTRE: Final = 130.0
 """Hz that a pitch output of zero stands for; outputs are in octaves."""
 PITCH_RANGE: Final = (50.0, 520.0)
 """Lowest and highest pitch in Hz."""
+
+LAG_FFT: Final = 2 * PITCH_WINDOW
+LOWEST_LAG: Final = 31
+HIGHEST_LAG: Final = 320
+"""Lags in samples among which the encoder looks for periods."""
+LAG_BAND: Final = (1200.0, 1800.0)
+"""Hz between which the spectrum fades out before its autocorrelation is taken."""
+LAG_COST: Final = 0.03
+"""What an octave down costs a candidate period against its strength (Boersma 1993)."""
+LAG_FLOOR: Final = 1e-4
+"""Added to the power: silence has no period."""
 
 SYNTHESIS_FRAME: Final = 320
 HOP: Final = 80
@@ -68,6 +81,19 @@ def mel_matrix(*, bands: int, fft: int, sample_rate: int = SAMPLE_RATE) -> Array
     weights = np.maximum(np.minimum(rising, falling), 0.0)
     sums = np.maximum(weights.sum(axis=1, keepdims=True), 1e-6)
     return np.asarray(weights / sums, dtype=np.float32)
+
+
+def lag_weights() -> tuple[Array, Array, Array]:
+    """For the autocorrelation of a pitch window: weights of its `LAG_FFT // 2 + 1` powers, gains
+    of the lags from `LOWEST_LAG - 1` to `HIGHEST_LAG + 1` that undo the window's own
+    autocorrelation, and what each of them costs."""
+    hertz = np.arange(LAG_FFT // 2 + 1) * (SAMPLE_RATE / LAG_FFT)
+    band = np.clip((LAG_BAND[1] - hertz) / (LAG_BAND[1] - LAG_BAND[0]), 0.0, 1.0)
+    window = np.fft.irfft(np.abs(np.fft.rfft(hann(PITCH_WINDOW), LAG_FFT)) ** 2)
+    lags = np.arange(LOWEST_LAG - 1, HIGHEST_LAG + 2)
+    gains = window[0] / window[lags]
+    costs = LAG_COST * np.log2(lags / LOWEST_LAG)
+    return band.astype(np.float32), gains.astype(np.float32), costs.astype(np.float32)
 
 
 @cache

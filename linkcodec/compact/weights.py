@@ -6,10 +6,7 @@ version and the sizes of the network. Its hash names it on the wire and in token
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import torch
 from linkcodec.compact.model import CompactModel, ModelConfig
 from linkcodec.compact.versions import CURRENT_VERSION
 from linkcodec.exceptions import CodecError
+from linkcodec.light.weights import damaged, read_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,32 +43,16 @@ def load_weights(path: Path) -> Weights:
     Raises:
         CodecError: the file is missing, damaged or made for another network.
     """
+    card, stored, digest = read_file(path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CodecError(
-            f"{path}: the weights of codec compact cannot be read ({error.strerror}); "
-            "install the package again"
-        ) from error
-    try:
-        with io.BytesIO(data) as file, np.load(file, allow_pickle=False) as arrays:
-            card = json.loads(str(arrays["card"]))
-            model = CompactModel(_sizes(card))
-            state = {
-                name: torch.from_numpy(arrays[name].astype(np.float32))
-                for name in arrays.files
-                if name != "card"
-            }
+        model = CompactModel(_sizes(card))
+        state = {name: torch.from_numpy(array.astype(np.float32)) for name, array in stored.items()}
         model.load_state_dict(state, strict=True)
-    except (KeyError, TypeError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise CodecError(
-            f"{path}: not a weights file of codec compact ({type(error).__name__}); "
-            "install the package again"
-        ) from error
+        weights = Weights(model=model, version=int(card["version"]), hash=digest)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CodecError(damaged(path, error)) from error
     model.eval().requires_grad_(requires_grad=False)
-    return Weights(
-        model=model, version=int(card["version"]), hash=hashlib.sha256(data).hexdigest()[:8]
-    )
+    return weights
 
 
 def save_weights(model: CompactModel, path: Path, *, version: int) -> str:

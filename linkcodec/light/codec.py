@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from linkcodec.blocks import BareEncoder, BlockEncoder
+from linkcodec.blocks import BlockEncoder
 from linkcodec.codec import Codec, Pcm
-from linkcodec.compact.shape import PAST
+from linkcodec.compact.streams import DecoderMemory, EncoderMemory, FrameEncoder, Stream
 from linkcodec.compact.versions import (
     CURRENT_VERSION,
     FOLDER,
@@ -32,59 +29,38 @@ _DECODER = "light-decoder"
 
 
 @dataclass
-class _EncoderState:
+class _EncoderState(EncoderMemory[Context]):
     context: Context = field(default_factory=Context)
-    past: Pcm = field(default_factory=lambda: np.zeros(PAST, dtype=np.float32))
-
-    def copy(self) -> _EncoderState:
-        return _EncoderState(self.context.copy(), self.past)
 
 
-class NumpyEncoder(BareEncoder):
+class NumpyEncoder(FrameEncoder):
     """One stream through the encoder."""
 
     def __init__(self, network: SpeechEncoder, quantizer: Quantizer, *, quantizers: int) -> None:
+        super().__init__(_EncoderState)
         self._network = network
         self._quantizer = quantizer
         self._quantizers = quantizers
-        self._state = _EncoderState()
 
-    def encode(self, block: Pcm) -> Frame:
-        state = self._state
-        heard = np.concatenate((state.past, block))
-        latent = self._network(heard, state.context)[0]
-        state.past = heard[-PAST:]
-        return Frame(self._quantizer.encode(latent, quantizers=self._quantizers))
-
-    def restart(self) -> None:
-        self._state = _EncoderState()
-
-    def snapshot(self) -> object:
-        return self._state.copy()
-
-    def restore(self, state: object) -> None:
-        if not isinstance(state, _EncoderState):
-            raise TypeError("not a snapshot of a light encoder")
-        self._state = state.copy()
+    def _code(self, heard: Pcm) -> tuple[int, ...]:
+        latent = self._network(heard, self._state.context)[0]
+        return self._quantizer.encode(latent, quantizers=self._quantizers)
 
 
 @dataclass
-class _DecoderState:
+class _DecoderState(DecoderMemory[Context, SynthesisState]):
     context: Context = field(default_factory=Context)
     synthesis: SynthesisState = field(default_factory=SynthesisState)
 
-    def copy(self) -> _DecoderState:
-        return _DecoderState(self.context.copy(), copy(self.synthesis))
 
-
-class NumpyDecoder(BareDecoder):
+class NumpyDecoder(Stream[_DecoderState], BareDecoder):
     """One stream through the decoder; a lost frame is synthesised by the network itself."""
 
     def __init__(self, trunk: Trunk, quantizer: Quantizer, synthesizer: Synthesizer) -> None:
+        super().__init__(_DecoderState)
         self._trunk = trunk
         self._quantizer = quantizer
         self._synthesizer = synthesizer
-        self._state = _DecoderState()
 
     def speak(self, frame: Frame) -> Pcm:
         return self._synthesize(self._quantizer.decode(frame.indices))
@@ -98,17 +74,6 @@ class NumpyDecoder(BareDecoder):
 
     def owed(self) -> Pcm:
         return self._state.synthesis.tail
-
-    def restart(self) -> None:
-        self._state = _DecoderState()
-
-    def snapshot(self) -> object:
-        return self._state.copy()
-
-    def restore(self, state: object) -> None:
-        if not isinstance(state, _DecoderState):
-            raise TypeError("not a snapshot of a light decoder")
-        self._state = state.copy()
 
 
 class NumpyCodec(Codec):

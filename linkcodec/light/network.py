@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from linkcodec.compact.shape import (
+    CANDIDATES,
     FLOOR,
+    HIGHEST_LAG,
+    LAG_FFT,
+    LAG_FLOOR,
+    LOWEST_LAG,
     MEL_BANDS,
     MEL_FFT,
     MEL_SCALE,
@@ -16,9 +23,11 @@ from linkcodec.compact.shape import (
     PITCH_RANGE,
     PITCH_SCALE,
     PITCH_WINDOW,
+    SAMPLE_RATE,
     STEP,
     Array,
     hann,
+    lag_weights,
     mel_matrix,
 )
 from linkcodec.light.layers import Arrays, Context, Linear, Stage, merge, normalise, split
@@ -29,13 +38,43 @@ def windows(x: Array, length: int, hop: int) -> Array:
     return np.lib.stride_tricks.sliding_window_view(x, length)[::hop]
 
 
+class Periods:
+    """Windowed pieces (n, PITCH_WINDOW) to their most likely periods: (n, 2 CANDIDATES)."""
+
+    def __init__(self) -> None:
+        self._band, self._gains, self._costs = lag_weights()
+
+    def __call__(self, windowed: Array) -> Array:
+        power = np.square(np.abs(np.fft.rfft(windowed, n=LAG_FFT))) * self._band
+        alike = np.fft.irfft(power)
+        whole = alike[:, :1] + LAG_FLOOR
+        alike = alike[:, LOWEST_LAG - 1 : HIGHEST_LAG + 2] / whole * self._gains
+        before, here, after = alike[:, :-2], alike[:, 1:-1], alike[:, 2:]
+        peak = (here > before) & (here >= after) & (here > 0)
+        score = np.where(peak, here - self._costs[1:-1], -np.inf)
+        rows = np.arange(len(score))
+        found: list[Array] = []
+        for _ in range(CANDIDATES):
+            place = score.argmax(axis=1)
+            low, top, high = (part[rows, place] for part in (before, here, after))
+            bend = np.minimum(low - 2 * top + high, -1e-6)
+            lag = LOWEST_LAG + place + np.clip(0.5 * (low - high) / bend, -0.5, 0.5)
+            any_left = score[rows, place] > -np.inf
+            octaves = math.log2(SAMPLE_RATE / PITCH_CENTRE) - np.log2(lag)
+            found += [octaves * any_left, top * any_left]
+            score[rows, place] = -np.inf
+        return np.stack(found, axis=1).astype(np.float32)
+
+
 class Features:
-    """Samples with `PAST` before them to log spectra: (PAST + 160 n,) to (n, FEATURES)."""
+    """Samples with `PAST` before them to log spectra and periods: (PAST + 160 n,) to
+    (n, FEATURES)."""
 
     def __init__(self) -> None:
         self._long = hann(PITCH_WINDOW) * np.float32(PITCH_SCALE)
         self._short = hann(MEL_WINDOW) * np.float32(MEL_SCALE)
         self._mel = np.ascontiguousarray(mel_matrix(bands=MEL_BANDS, fft=MEL_FFT).T)
+        self._periods = Periods()
 
     def __call__(self, x: Array) -> Array:
         long = windows(x, PITCH_WINDOW, STEP) * self._long
@@ -43,8 +82,8 @@ class Features:
         harmonics = np.abs(np.fft.rfft(long)[:, :PITCH_BINS])
         bands = np.abs(np.fft.rfft(short, n=MEL_FFT)).astype(np.float32) @ self._mel
         spectra = np.concatenate((harmonics, bands), axis=1).astype(np.float32)
-        features: Array = (np.log(spectra + np.float32(FLOOR)) + np.float32(4.0)) / np.float32(2.5)
-        return features
+        logarithms = (np.log(spectra + np.float32(FLOOR)) + np.float32(4.0)) / np.float32(2.5)
+        return np.concatenate((logarithms, self._periods(long)), axis=1)
 
 
 class SpeechEncoder:

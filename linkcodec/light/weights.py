@@ -123,12 +123,12 @@ def read_full(path: Path) -> Weights:
     Raises:
         CodecError: the file is missing or damaged.
     """
-    card, stored, digest = _read(path)
+    card, stored, digest = read_file(path)
     try:
         arrays = fold({name: array.astype(np.float32) for name, array in stored.items()})
         return Weights(arrays=arrays, version=int(card["version"]), hash=digest)
     except (KeyError, TypeError, ValueError) as error:
-        raise CodecError(_damaged(path, error)) from error
+        raise CodecError(damaged(path, error)) from error
 
 
 def read_light(path: Path, part: str) -> Weights:
@@ -137,7 +137,7 @@ def read_light(path: Path, part: str) -> Weights:
     Raises:
         CodecError: the file is missing, damaged or another one.
     """
-    card, stored, _ = _read(path)
+    card, stored, _ = read_file(path)
     try:
         if card["part"] != part:
             raise CodecError(f"{path}: holds the {card['part']}, not the {part}: use that file")
@@ -149,18 +149,23 @@ def read_light(path: Path, part: str) -> Weights:
                 arrays[name] = exact if scale is None else exact * scale
         return Weights(arrays=arrays, version=int(card["version"]), hash=str(card["hash"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise CodecError(_damaged(path, error)) from error
+        raise CodecError(damaged(path, error)) from error
 
 
-def _damaged(path: Path, error: Exception) -> str:
+def damaged(path: Path, error: Exception) -> str:
+    """The words for a file that cannot be used."""
     return (
         f"{path}: not a weights file of codec compact ({type(error).__name__}); "
         "install the package again"
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Stored], str]:
-    """Card, arrays and hash of a weights file."""
+def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Stored], str]:
+    """Card, arrays and hash of a weights file, of either build.
+
+    Raises:
+        CodecError: the file is missing or damaged.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -173,5 +178,5 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Stored], str]:
             card = json.loads(str(arrays["card"]))
             stored = {name: arrays[name] for name in arrays.files if name != "card"}
     except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise CodecError(_damaged(path, error)) from error
+        raise CodecError(damaged(path, error)) from error
     return card, stored, hashlib.sha256(data).hexdigest()[:8]

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
 from fakecodec import FakeCodec
+from fakeevaluator import FakeEvaluator
 
-from benchmarks.alignment import Pcm
 from benchmarks.cache import Scores
 from benchmarks.clips import Clip, load_clips
 from benchmarks.measures import MEASURES, Evaluator, check_measures
@@ -22,50 +21,6 @@ from benchmarks.quality import (
     missing_measures,
 )
 from linkcodec.exceptions import CodecError, InputError
-
-
-class CountingEvaluator(Evaluator):
-    """Makes up scores from the error of the samples and counts what it was asked for."""
-
-    def __init__(self, measures: Sequence[str] = ("stoi", "wer")) -> None:
-        super().__init__(measures=measures)
-        self.calls: list[tuple[str | None, tuple[str, ...]]] = []
-        self.languages: set[str] = set()
-
-    def evaluate(
-        self,
-        reference: Pcm,
-        degraded: Pcm,
-        text: str | None = None,
-        *,
-        language: str = "en",
-        measures: Sequence[str] | None = None,
-    ) -> Scores:
-        names = self.measures if measures is None else tuple(measures)
-        self.calls.append((text, names))
-        self.languages.add(language)
-        error = float(np.abs(reference - degraded).mean())
-        made_up: Scores = {"word_errors": 1.0, "words": 4.0}
-        return {
-            score: made_up.get(score, error) for name in names for score in MEASURES[name].scores
-        }
-
-
-class InterruptedEvaluator(CountingEvaluator):
-    """Stops like a user after two clips."""
-
-    def evaluate(
-        self,
-        reference: Pcm,
-        degraded: Pcm,
-        text: str | None = None,
-        *,
-        language: str = "en",
-        measures: Sequence[str] | None = None,
-    ) -> Scores:
-        if len(self.calls) == 2:
-            raise KeyboardInterrupt
-        return super().evaluate(reference, degraded, text, language=language, measures=measures)
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +48,7 @@ def clips(folder: Path) -> list[Clip]:
 
 
 def test_cached_clips_cost_nothing(clips: list[Clip], tmp_path: Path) -> None:
-    first, second = CountingEvaluator(), CountingEvaluator()
+    first, second = FakeEvaluator(), FakeEvaluator()
     one = measure_system(Clean(), clips, first, cache=tmp_path)
     other = measure_system(Clean(), clips, second, cache=tmp_path)
     assert len(first.calls) == 4
@@ -105,43 +60,43 @@ def test_cached_clips_cost_nothing(clips: list[Clip], tmp_path: Path) -> None:
 
 def test_an_interrupted_run_goes_on(clips: list[Clip], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        measure_system(Clean(), clips, InterruptedEvaluator(), cache=tmp_path)
-    rest = CountingEvaluator()
+        measure_system(Clean(), clips, FakeEvaluator(most=2), cache=tmp_path)
+    rest = FakeEvaluator()
     summary = measure_system(Clean(), clips, rest, cache=tmp_path)
     assert [text for text, _ in rest.calls] == ["clip 2", "clip 3"]
     assert summary.clips == 4
 
 
 def test_a_new_measure_costs_only_itself(clips: list[Clip], tmp_path: Path) -> None:
-    measure_system(Clean(), clips, CountingEvaluator(["stoi"]), cache=tmp_path)
-    more = CountingEvaluator(["stoi", "estoi"])
+    measure_system(Clean(), clips, FakeEvaluator(["stoi"]), cache=tmp_path)
+    more = FakeEvaluator(["stoi", "estoi"])
     measure_system(Clean(), clips, more, cache=tmp_path)
     assert {names for _, names in more.calls} == {("estoi",)}
 
 
 def test_other_weights_are_measured_again(clips: list[Clip], tmp_path: Path) -> None:
     codec = FakeCodec()
-    measure_codec(codec, clips, CountingEvaluator(), books=[4], cache=tmp_path)
+    measure_codec(codec, clips, FakeEvaluator(), books=[4], cache=tmp_path)
     changed = FakeCodec()
     changed.info = type(codec.info)(
         **{name: getattr(codec.info, name) for name in codec.info.__dataclass_fields__}
         | {"weights_hash": "other"}
     )
-    again = CountingEvaluator()
+    again = FakeEvaluator()
     measure_codec(changed, clips, again, books=[4], cache=tmp_path)
     assert len(again.calls) == 4
 
 
 def test_a_changed_clip_is_measured_again(clips: list[Clip], tmp_path: Path) -> None:
-    measure_system(Clean(), clips, CountingEvaluator(), cache=tmp_path)
+    measure_system(Clean(), clips, FakeEvaluator(), cache=tmp_path)
     soundfile.write(clips[1].path, np.full(3000, 0.1, dtype=np.float32), 16000)
-    again = CountingEvaluator()
+    again = FakeEvaluator()
     measure_system(Clean(), clips, again, cache=tmp_path)
     assert [text for text, _ in again.calls] == ["clip 1"]
 
 
 def test_our_codec_at_each_number_of_books(clips: list[Clip]) -> None:
-    found = measure_codec(FakeCodec(), clips, CountingEvaluator(["stoi"]), books=[1, 4])
+    found = measure_codec(FakeCodec(), clips, FakeEvaluator(["stoi"]), books=[1, 4])
     assert [one.title for one in found] == ["fake, 1 book", "fake, 4 books"]
     assert [one.bitrate for one in found] == [137.5, 550.0]
     # The fake codec loses level with fewer books and nothing else.
@@ -151,7 +106,7 @@ def test_our_codec_at_each_number_of_books(clips: list[Clip]) -> None:
 
 def test_more_books_than_there_are(clips: list[Clip]) -> None:
     with pytest.raises(CodecError, match="quantizers = 9"):
-        measure_codec(FakeCodec(), clips, CountingEvaluator(), books=[1, 9])
+        measure_codec(FakeCodec(), clips, FakeEvaluator(), books=[1, 9])
 
 
 def test_folders_of_files(folder: Path, tmp_path: Path) -> None:
@@ -161,7 +116,7 @@ def test_folders_of_files(folder: Path, tmp_path: Path) -> None:
     for clip in clips:
         pcm, rate = soundfile.read(clip.path, dtype="float32")
         soundfile.write(coded / f"{clip.stem}.wav", pcm[:-100], rate)
-    evaluator = CountingEvaluator()
+    evaluator = FakeEvaluator()
     summary = measure_folders(folder, coded, clips, evaluator)
     assert summary.values["stoi"] == pytest.approx(0.25 * 100 / 3000, rel=0.2)
     assert [text for text, _ in evaluator.calls] == [f"clip {number}" for number in range(4)]
@@ -192,7 +147,7 @@ def test_lengths_must_agree() -> None:
 
 
 def test_document_names_what_was_done(clips: list[Clip]) -> None:
-    summary = measure_system(Clean(), clips, CountingEvaluator(["stoi"]))
+    summary = measure_system(Clean(), clips, FakeEvaluator(["stoi"]))
     text = document([summary], ["stoi"], clips, "python -m benchmarks.quality --docs")
     assert "4 clips, 4 speakers, language: en." in text
     assert "    python -m benchmarks.quality --docs" in text

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
 from fakecodec import FakeCodec
+from fakeevaluator import FakeEvaluator, level
 from speechlike import phrase
 
 from benchmarks.alignment import Pcm
-from benchmarks.cache import Scores
 from benchmarks.clips import load_clips
-from benchmarks.measures import MEASURES, Evaluator
 from benchmarks.peers import OurCodec
 from benchmarks.robustness import (
     Changed,
@@ -37,26 +35,9 @@ def speech(seed: int = 1) -> Pcm:
     return phrase(16000, dbfs=-26.0, seed=seed).astype(np.float32)
 
 
-class LevelEvaluator(Evaluator):
+def level_evaluator(*measures: str) -> FakeEvaluator:
     """Gives the RMS of what it hears as every score."""
-
-    def evaluate(
-        self,
-        reference: Pcm,
-        degraded: Pcm,
-        text: str | None = None,
-        *,
-        language: str = "en",
-        measures: Sequence[str] | None = None,
-    ) -> Scores:
-        del reference, text, language
-        names = self.measures if measures is None else tuple(measures)
-        level = float(np.sqrt(np.mean(degraded**2)))
-        return {
-            score: 4.0 if score == "words" else level
-            for name in names
-            for score in MEASURES[name].scores
-        }
+    return FakeEvaluator(measures, score=level, fixed={"words": 4.0})
 
 
 @pytest.fixture
@@ -104,7 +85,7 @@ def test_every_condition_is_measured_before_and_after(folder: Path) -> None:
     clips = load_clips(folder, languages=["en"])
     chosen = choose("clean,quiet", conditions([speech()]))
     codec = OurCodec(FakeCodec(), quantizers=2)
-    evaluator = LevelEvaluator(measures=["stoi", "distillmos", "wer"])
+    evaluator = level_evaluator("stoi", "distillmos", "wer")
     rows = measure_conditions(codec, chosen, clips, evaluator, cache=None)
     assert [row.title for row in rows] == ["clean", "-40 dBFS RMS"]
     for row in rows:
@@ -133,7 +114,7 @@ def test_low_and_high_voices_are_measured_apart(tmp_path: Path) -> None:
     for stem, pitch in (("en_1", 100.0), ("en_2", 220.0), ("en_3", 240.0)):
         soundfile.write(tmp_path / f"{stem}.wav", 0.1 * harmonics(pitch), 16000)
     codec = OurCodec(FakeCodec(), quantizers=4)
-    evaluator = LevelEvaluator(measures=["stoi"])
+    evaluator = level_evaluator("stoi")
     rows = measure_voices(codec, load_clips(tmp_path), evaluator, cache=None)
     assert [(row.title, row.after.clips) for row in rows] == [
         ("clean, voices below 160 Hz (1 clips)", 1),
@@ -143,7 +124,7 @@ def test_low_and_high_voices_are_measured_apart(tmp_path: Path) -> None:
 
 def test_languages_are_measured_apart(folder: Path) -> None:
     codec = OurCodec(FakeCodec(), quantizers=4)
-    evaluator = LevelEvaluator(measures=["distillmos"])
+    evaluator = level_evaluator("distillmos")
     rows = measure_languages(codec, load_clips(folder), evaluator, cache=None)
     assert [(row.title, row.before.clips) for row in rows] == [("en", 2), ("xx", 1)]
     assert languages_table(rows).splitlines()[2].endswith("| 0.00 |")

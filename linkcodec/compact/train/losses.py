@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from linkcodec.compact.features import Features
-from linkcodec.compact.shape import FEATURES, HOP, PAST, SYNTHESIS_FRAME, mel_matrix
+from linkcodec.compact.shape import HOP, PAST, SPECTRA, SYNTHESIS_FRAME, mel_matrix
 
 RESOLUTIONS = ((256, 64, 24), (512, 128, 48), (1024, 256, 80), (2048, 512, 128))
 """Window, hop (samples) and Mel bands of each view."""
@@ -81,7 +81,7 @@ class EnvelopeLoss(nn.Module):
 
 
 class Guide(nn.Module):
-    """A linear reading of the encoder's features from the trunk's hidden state.
+    """A linear reading of the encoder's spectra from the trunk's hidden state.
 
     It asks, without a synthesiser in between, that the details reach the decoder at all.
     """
@@ -92,11 +92,11 @@ class Guide(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.features = Features()
-        self.read = nn.Linear(channels, FEATURES)
+        self.read = nn.Linear(channels, SPECTRA)
 
     def forward(self, hidden: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
-            meant = self.features(F.pad(target[:, self.SHIFT :], (PAST, self.SHIFT)))
+            meant = self.features.spectra(F.pad(target[:, self.SHIFT :], (PAST, self.SHIFT)))
         error: Tensor = (self.read(hidden).float() - meant).abs()
         edge = -(-PAST // 160)
         return error[:, edge:-2].mean()

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from tinymodel import tiny_model
+from tinymodel import DAMAGES, damage_weights, tiny_model
 
 from linkcodec.compact.versions import CURRENT_VERSION, weights_path
 from linkcodec.compact.weights import export_checkpoint, load_weights, save_weights
@@ -28,21 +27,11 @@ def test_the_hash_follows_the_weights(tmp_path: Path) -> None:
     assert load_weights(tmp_path / "a.npz").hash != load_weights(tmp_path / "b.npz").hash
 
 
-@pytest.mark.parametrize("damage", ["missing", "text", "cut", "lacking"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_bad_files_are_refused_by_name(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "w.npz"
     save_weights(tiny_model(), path, version=1)
-    if damage == "missing":
-        path.unlink()
-    elif damage == "text":
-        path.write_text("no weights")
-    elif damage == "cut":
-        path.write_bytes(path.read_bytes()[:2000])
-    else:
-        with np.load(path) as arrays:
-            kept = {name: arrays[name] for name in arrays.files if name != "trunk.lost"}
-        with open(path, "wb") as file:
-            np.savez(file, allow_pickle=False, **kept)
+    damage_weights(path, damage, lacking="trunk.lost")
     with pytest.raises(CodecError, match=r"w\.npz.*install the package again"):
         load_weights(path)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
 
 from linkcodec.compact.model import CompactModel, ModelConfig
@@ -24,3 +27,21 @@ def tiny_model(seed: int = 0) -> CompactModel:
     scale = torch.tensor([1.0, 0.5, 0.25])[:, None, None]
     model.quantizer.vectors.copy_(torch.randn(3, SIZES.entries, SIZES.latent) * scale)
     return model.eval().requires_grad_(requires_grad=False)
+
+
+DAMAGES = ("missing", "text", "cut", "lacking")
+
+
+def damage_weights(path: Path, damage: str, *, lacking: str) -> None:
+    """Spoil a weights file in one of the ways of `DAMAGES`; `lacking` is the array to leave out."""
+    if damage == "missing":
+        path.unlink()
+    elif damage == "text":
+        path.write_text("no weights")
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:900])
+    else:
+        with np.load(path) as arrays:
+            kept = {name: arrays[name] for name in arrays.files if name != lacking}
+        with open(path, "wb") as file:
+            np.savez(file, allow_pickle=False, **kept)

@@ -11,19 +11,21 @@ import numpy.typing as npt
 import pytest
 import soundfile  # type: ignore[import-untyped]
 import torch
+from speechlike import phrase
 from tinymodel import SIZES, tiny_model
 
 from linkcodec.codec import Codec, Pcm, load_codec
 from linkcodec.compact import layers as full_layers
 from linkcodec.compact.codec import CompactCodec
+from linkcodec.compact.features import Features as FullFeatures
 from linkcodec.compact.model import CompactModel, DecoderState
-from linkcodec.compact.shape import FRAME_SIZE, PAST, hann, mel_matrix
+from linkcodec.compact.shape import FRAME_SIZE, PAST, SAMPLE_RATE, SPECTRA, hann, mel_matrix
 from linkcodec.compact.weights import save_weights
 from linkcodec.exceptions import CodecError
 from linkcodec.frame import LOST, Frame, PlayoutItem, Silence
 from linkcodec.light.codec import NumpyCodec
 from linkcodec.light.layers import Context
-from linkcodec.light.network import SpeechEncoder, Trunk
+from linkcodec.light.network import Features, Quantizer, SpeechEncoder, Trunk
 from linkcodec.light.synthesis import SynthesisState, Synthesizer
 from linkcodec.light.weights import export_light, fold
 
@@ -52,6 +54,24 @@ def test_unquantised_encoder_equals_torch() -> None:
         expected = model.encoder(torch.from_numpy(heard)[None], full_layers.Context())[0]
     made = SpeechEncoder(arrays_of(model))(heard, Context())
     np.testing.assert_allclose(made, expected.numpy(), atol=1e-4)
+
+
+def test_features_equal_torch() -> None:
+    heard = phrase(SAMPLE_RATE, dbfs=-25, seed=4)[: PAST + 20 * FRAME_SIZE].astype(np.float32)
+    expected = FullFeatures()(torch.from_numpy(heard)[None])[0].numpy()
+    np.testing.assert_allclose(Features()(heard), expected, atol=1e-3)
+    assert not Features()(np.zeros(PAST + FRAME_SIZE, np.float32))[:, SPECTRA:].any()
+
+
+@pytest.mark.parametrize("quantizers", [1, 2, 3])
+def test_the_search_through_the_books_equals_torch(quantizers: int) -> None:
+    model = tiny_model()
+    latents = torch.randn(50, SIZES.latent, generator=torch.Generator().manual_seed(2))
+    books = Quantizer(model.quantizer.vectors.numpy())
+    found = [books.encode(row, quantizers=quantizers) for row in latents.numpy()]
+    assert found == [
+        tuple(row) for row in model.quantizer.encode(latents, quantizers=quantizers).tolist()
+    ]
 
 
 def test_unquantised_decoder_equals_torch_frame_by_frame() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tinymodel import tiny_model
+from tinymodel import DAMAGES, damage_weights, tiny_model
 
 from linkcodec.compact.versions import FOLDER, weights_path
 from linkcodec.compact.weights import load_weights, save_weights
@@ -44,20 +44,10 @@ def test_both_files_know_what_they_were_made_from(folder: Path) -> None:
         assert (loaded.version, loaded.hash) == (7, full.hash)
 
 
-@pytest.mark.parametrize("damage", ["missing", "text", "cut", "lacking"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_bad_full_weights_are_refused_by_name(folder: Path, damage: str) -> None:
     path = folder / "full.npz"
-    if damage == "missing":
-        path.unlink()
-    elif damage == "text":
-        path.write_text("no weights")
-    elif damage == "cut":
-        path.write_bytes(path.read_bytes()[:2000])
-    else:
-        with np.load(path) as arrays:
-            kept = {name: arrays[name] for name in arrays.files if name != "trunk.leave.bias"}
-        with open(path, "wb") as file:
-            np.savez(file, allow_pickle=False, **kept)
+    damage_weights(path, damage, lacking="trunk.leave.bias")
     with pytest.raises(CodecError, match=r"full\.npz.*install the package again"):
         read_full(path)
 
@@ -70,19 +60,15 @@ def test_codebooks_are_kept_to_the_bit(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("damage", ["missing", "text", "cut", "other", "full"])
+@pytest.mark.parametrize("damage", [*DAMAGES, "other", "full"])
 def test_bad_files_are_refused_by_name(folder: Path, damage: str) -> None:
     path = folder / "compact-7-light-decoder.npz"
-    if damage == "missing":
-        path.unlink()
-    elif damage == "text":
-        path.write_text("no weights")
-    elif damage == "cut":
-        path.write_bytes(path.read_bytes()[:900])
-    elif damage == "other":
+    if damage == "other":
         path.write_bytes((folder / "compact-7-light-encoder.npz").read_bytes())
-    else:
+    elif damage == "full":
         path.write_bytes((folder / "full.npz").read_bytes())
+    else:
+        damage_weights(path, damage, lacking="card")
     with pytest.raises(CodecError, match=r"compact-7-light-decoder\.npz"):
         read_light(path, "decoder")
 
