@@ -7,7 +7,7 @@ BENCH := build/bench
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help setup demo test lint typecheck format debian bench-setup quality speed test-full clean
+.PHONY: help setup demo test lint typecheck format debian bench-setup quality speed test-full test-live clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -49,7 +49,10 @@ quality: bench-setup  ## speech quality of the codec and its peers, CLIPS=DIR: d
 	OMP_NUM_THREADS=1 $(BENCH)/bin/python -m benchmarks.quality --docs $(if $(CLIPS),--clips $(CLIPS))
 
 test-full: setup  ## the large codecs against their references, REFERENCE=DIR: docs/codecs.md
-	LINKCODEC_REFERENCE=$(REFERENCE) $(BIN)/python -m pytest tests/linkcodec/qwen12hz/test_full.py
+	LINKCODEC_REFERENCE=$(REFERENCE) $(BIN)/python -m pytest --log-cli-level=INFO tests/linkcodec/qwen12hz/test_full.py
+
+test-live: setup  ## a call from a browser in real time, on a machine that is not busy
+	LINKCODEC_LIVE=1 $(BIN)/python -m pytest tests/app/test_gateway.py
 
 speed: bench-setup  ## time per frame of codecs: docs/speed.md
 	$(BENCH)/bin/python -m benchmarks.codec_speed --docs

@@ -10,7 +10,7 @@ import argparse
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -21,9 +21,12 @@ from linkcodec.app.codecs import open_codec
 from linkcodec.app.command import Parser, StopFlag, run_command
 from linkcodec.app.config import CallConfig, wire_setup
 from linkcodec.app.link import describe_link, open_call_link
+from linkcodec.app.metrics import Figures, add_metrics_options, open_reporter, totals
 from linkcodec.app.options import CHANNEL_OPTIONS, add_config_options, read_config
+from linkcodec.app.ptt import open_key
 from linkcodec.app.security import CallSecurity, open_security
-from linkcodec.app.status import StatusLine, level_dbfs, meter
+from linkcodec.app.status import StatusLine, add_status_options, level_dbfs, meter, open_status
+from linkcodec.app.supervision import Reloader, Supervisor
 from linkcodec.app.wire import recording
 from linkcodec.codec import Codec, Pcm
 from linkcodec.frame import FRAME_SECONDS, Frame
@@ -49,6 +52,7 @@ class SenderCore:
 
     statistics: what happened to the frames. wire: what makes bytes of frames.
     state: the gate's state after the last frame. level: dB full scale of the last frame.
+    through: what is done to the sound before all else, such as muting it.
     """
 
     def __init__(
@@ -63,7 +67,8 @@ class SenderCore:
         )
         self._encoder = codec.encoder(quantizers=config.codec.quantizers)
         self._gate = VoiceGate(config.gate, sample_rate=info.sample_rate)
-        self._gain = 10.0 ** (config.audio.gain_db / 20.0)
+        self.configure(config)
+        self.through: Callable[[Pcm], Pcm] = lambda pcm: pcm
         self._frame_size = info.frame_size
         self._partial: Pcm = np.zeros(0, np.float32)
         self._frames: deque[Frame] = deque()
@@ -79,14 +84,33 @@ class SenderCore:
         """True from the first frame of a spurt until its last packet has left."""
         return self._in_spurt or self.wire.queued > 0
 
+    def key(self, *, down: bool) -> None:
+        """The push-to-talk key is down or up; nothing to gate.mode "vox"."""
+        self._gate.key(down=down)
+
+    def figures(self, now: float) -> Figures:
+        """All that is known of this end, for people's tools (docs/receiver.md)."""
+        gauges: dict[str, float | None] = {
+            "level_dbfs": round(self.level_dbfs, 1),
+            "wire_bps": round(self.wire.wire.recent_bps(now), 1),
+            "packets_queued": self.wire.queued,
+            "transmitting": float(self._in_spurt),
+        }
+        return Figures(counters=totals(self.statistics), gauges=gauges)
+
     @property
     def ticks(self) -> int:
         """Frames encoded so far: the length of the call."""
         return self._tick
 
+    def configure(self, config: CallConfig) -> list[str]:
+        """Use what can change during a call; gives the names of these fields."""
+        self._gain = 10.0 ** (config.audio.gain_db / 20.0)
+        return ["audio.gain_db"]
+
     def push(self, pcm: Pcm, now: float) -> None:
         """Take any number of samples, the last of which was captured at `now` (seconds)."""
-        loud: Pcm = np.clip(pcm * np.float32(self._gain), -1.0, 1.0)
+        loud: Pcm = self.through(np.clip(pcm * np.float32(self._gain), -1.0, 1.0))
         self._frames.extend(self._encoder.push(loud))
         self._partial = np.concatenate([self._partial, loud])
         while self._partial.size >= self._frame_size:
@@ -183,8 +207,11 @@ def run(
     link: Link,
     status: StatusLine,
     stop: StopFlag,
+    each: Callable[[float], None] | None = None,
 ) -> None:
     """Send until the source ends or `stop` is set, then end the call.
+
+    each: called in every round with the time; what it does to the core needs no lock.
 
     Raises:
         LinkcodecError: the source or the link failed.
@@ -200,6 +227,8 @@ def run(
 
     while not (stop or source.ended):
         now = time.monotonic()
+        if each is not None:
+            each(now)
         put_on_link(now)
         following = core.next_time()
         wait = _LONGEST_WAIT if following is None else following - now
@@ -255,7 +284,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  linkcodec send --config configs/udp-lan.toml --peer 192.168.1.20:47000 "
         "--input speech.wav"
     )
-    names = ("input", "input-device", "gain-db", "codec", "weights", "quantizers")
+    names = ("input", "input-device", "gain-db", "mode", "ptt", "codec", "weights", "quantizers")
     link = ("frames-per-packet", "port", "baud", "rate", "peer", "bind")
     add_config_options(parser, (*names, *link, *CHANNEL_OPTIONS), device="input-device")
     parser.add_argument(
@@ -264,16 +293,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text", metavar="TEXT", help="a short text to send besides the speech, in its pauses"
     )
-    parser.add_argument("--quiet", action="store_true", help="no status, only warnings and errors")
+    add_metrics_options(parser)
+    add_status_options(parser)
 
 
 def send(args: argparse.Namespace) -> int:
     """Run `linkcodec send`."""
     config = read_config(args)
     codec = open_codec(config.codec)
-    status = StatusLine(sys.stderr, quiet=args.quiet)
-    with open_security(config.security, sends=True, receives=False) as security, StopFlag() as stop:
+    status = open_status(args)
+    with (
+        open_security(config.security, sends=True, receives=False) as security,
+        open_reporter(args.stats, args.metrics, role="send") as reporter,
+        open_key(config.gate, audio_input=config.audio.input) as key,
+        Supervisor("sender") as supervisor,
+        StopFlag() as stop,
+    ):
         core = SenderCore(codec=codec, config=config, security=security)
+
+        def attend(now: float) -> None:
+            supervisor.alive("sender", now)
+            if key is not None:
+                core.key(down=key.down(now))
+            if reporter.due(now):
+                reporter.update(core.figures(now), now)
+
         if args.text is not None:
             core.wire.send_text(args.text, time.monotonic())
         source = open_source(config.audio, codec.info)
@@ -281,8 +325,15 @@ def send(args: argparse.Namespace) -> int:
             with recording(
                 open_call_link(config, receives=False), args.record_wire, config
             ) as link:
-                status.message(f"sending {source.name} over {link.name}")
-                run(core, source=source, link=link, status=status, stop=stop)
+                says = f"sending {source.name} over {link.name}"
+                status.message(says)
+                supervisor.ready(
+                    says,
+                    Reloader(
+                        config, read=lambda: read_config(args), apply=core.configure, status=status
+                    ),
+                )
+                run(core, source=source, link=link, status=status, stop=stop, each=attend)
                 linger(core, config)
         finally:
             source.close()

@@ -45,6 +45,8 @@ _LONGEST_DELAY: Final = 6.0
 _PIECE_SECONDS: Final = 0.02
 _ZERO_RUN_SECONDS: Final = 0.02
 _SPEECH_DBFS: Final = -45.0
+_STALL_SECONDS: Final = 1.5
+_UNPLUGGED_SECONDS: Final = 3.0
 
 
 def programme(clips: Sequence[Path], seconds: float) -> Pcm:
@@ -145,6 +147,19 @@ class _Listener:
         first = min(now - start for (now, _), start in zip(self._pieces, starts, strict=True))
         return float(first), np.concatenate([pcm for _, pcm in self._pieces])
 
+    def during(self, start: float, seconds: float) -> Pcm:
+        """What came in a stretch of time.
+
+        A recording program on a busy machine loses samples: the time is told by the earliest
+        readings nearby, not by those of the whole call.
+        """
+        ends = np.cumsum([pcm.size for _, pcm in self._pieces]) / SAMPLE_RATE
+        times = np.array([now for now, _ in self._pieces])
+        near = np.abs(times - start - seconds / 2) < seconds
+        first = start - float(np.min((times - ends)[near]))
+        whole = np.concatenate([pcm for _, pcm in self._pieces])
+        return whole[max(0, round(first * SAMPLE_RATE)) :][: round(seconds * SAMPLE_RATE)]
+
 
 def _program(
     command: Sequence[str | Path],
@@ -230,9 +245,12 @@ def call(
     *,
     sending: Sequence[str | Path],
     receiving: Sequence[str | Path],
-    during: Callable[[], None] = lambda: None,
+    during: Callable[[int], None] = lambda _: None,
 ) -> tuple[Call, str]:
-    """Speak through the daemons with these flags; the call, and the daemons' last words."""
+    """Speak through the daemons with these flags; the call, and the daemons' last words.
+
+    during: what happens meanwhile, given the sender's process.
+    """
     receiver = _Daemon("receiver", [*receiving, "--output", "-"])
     sender = _Daemon("sender", [*sending, "--input", "-"])
     time.sleep(1.0)
@@ -245,24 +263,28 @@ def call(
     assert sender.process.stdin is not None
     assert receiver.process.stdout is not None
     mouth, ear = sender.process.stdin, receiver.process.stdout
-    done = converse(pcm, mouth, ear, end=end, during=during)
+    done = converse(pcm, mouth, ear, end=end, during=lambda: during(sender.process.pid))
     return done, f"{sender.finish()}\n{receiver.finish()}"
 
 
 def serial_line(pcm: Pcm, folder: Path, arguments: argparse.Namespace) -> tuple[Call, str]:
-    """1200 baud 8N1, the receiver's port unplugged for 3 s three quarters through."""
+    """1200 baud 8N1; half through the sender stands still, then the far port is unplugged."""
     config = ["--config", arguments.config or ROOT / "configs" / "serial-1200-8n1.toml"]
     with PacedLine(folder, baud=1200) as line:
 
-        def unplug() -> None:
-            time.sleep(0.75 * pcm.size / SAMPLE_RATE)
-            line.replug(line.far, after=3.0)
+        def trouble(sender: int) -> None:
+            time.sleep(0.5 * pcm.size / SAMPLE_RATE)
+            os.kill(sender, signal.SIGSTOP)
+            time.sleep(_STALL_SECONDS)
+            os.kill(sender, signal.SIGCONT)
+            time.sleep(0.25 * pcm.size / SAMPLE_RATE)
+            line.replug(line.far, after=_UNPLUGGED_SECONDS)
 
         return call(
             pcm,
             sending=[*config, "--port", line.near.path],
             receiving=[*config, "--port", line.far.path],
-            during=unplug,
+            during=trouble,
         )
 
 
@@ -295,41 +317,50 @@ def sound(pcm: Pcm, folder: Path, arguments: argparse.Namespace) -> tuple[Call, 
             device = f"--device={sink}.monitor"
             return _program(["pacat", "--record", device, *raw], server.environment())
 
-        def through(sink: str, other: str, said: Pcm, during: Callable[[], None]) -> Call:
-            speaker, listener = playing(sink), hearing(other)
-            time.sleep(1.0)
-
-            def end() -> None:
-                time.sleep(_LONGEST_DELAY)
-                listener.terminate()
-
+        def through(said: Pcm) -> tuple[_Listener, _Listener, float]:
+            """Speak into the mouth's sink, and listen to it and to the ear's."""
+            recorders = [hearing("mouth"), hearing("ear")]
+            listeners = [_Listener(recorder.stdout) for recorder in recorders if recorder.stdout]
+            speaker = playing("mouth")
             assert speaker.stdin is not None
-            assert listener.stdout is not None
+            started = time.monotonic()
             try:
-                return converse(said, speaker.stdin, listener.stdout, end=end, during=during)
+                _feed(said, speaker.stdin, started)
+                time.sleep(_LONGEST_DELAY)
             finally:
-                for program in (speaker, listener):
-                    program.kill()
+                for program in (speaker, *recorders):
+                    program.terminate()
                     program.wait()
+            for listener in listeners:
+                listener.finish()
+            return listeners[0], listeners[1], started
 
-        # The two programs that play and record have a delay of their own.
-        start = pcm[: round(_SEGMENT_SECONDS * SAMPLE_RATE)]
-        bare = through("mouth", "mouth", start, lambda: None).delays()[0][1]
+        def delay(mouth: _Listener, ear: _Listener, start: float) -> float:
+            """Mouth to ear in seconds; what the recording programs add is the same for both."""
+            longer = _SEGMENT_SECONDS + _LONGEST_DELAY
+            said, heard = mouth.during(start, _SEGMENT_SECONDS), ear.during(start, longer)
+            return estimate_delay(said, heard, longest=_LONGEST_DELAY) / SAMPLE_RATE
+
         receiver = _Daemon("receiver", config, server.environment(sink="ear"))
         sender = _Daemon("sender", config, server.environment(source="mouth"))
-        done = through("mouth", "ear", pcm, lambda: None)
-        done.started += bare
-        words = f"the programs that play and record: {1000 * bare:.0f} ms, taken off\n"
+        mouth, ear, started = through(pcm)
+        seconds = pcm.size / SAMPLE_RATE
+        words = ""
+        for start in np.arange(0.0, seconds - _SEGMENT_SECONDS / 2, _SEGMENT_SECONDS):
+            words += (
+                f"{start:7.0f} s  mouth to ear {1000 * delay(mouth, ear, started + start):.0f} ms\n"
+            )
         if arguments.crash:
             server.kill()
             time.sleep(3.0)
             server.start()
             time.sleep(2.0)
-            after = through("mouth", "ear", start, lambda: None)
-            delay = after.delays()[0][1] - bare
-            words += f"after a crash of the sound server: delay {1000 * delay:.0f} ms\n"
+            after = delay(*through(pcm[: round(2 * _SEGMENT_SECONDS * SAMPLE_RATE)]))
+            words += f"after a crash of the sound server: mouth to ear {1000 * after:.0f} ms\n"
         for daemon in (sender, receiver):
             daemon.process.send_signal(signal.SIGTERM)
+        heard_from, heard = ear.finish()
+        done = Call(spoken=pcm[:0], started=started, heard=heard, heard_from=heard_from)
         return done, f"{words}{sender.finish()}\n{receiver.finish()}"
 
 

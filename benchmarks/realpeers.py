@@ -19,7 +19,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-__all__ = ["Direwolf", "Modem", "PacedLine", "SoundServer", "Terminal", "missing"]
+__all__ = [
+    "Context",
+    "Direwolf",
+    "Modem",
+    "PacedLine",
+    "SoundServer",
+    "Terminal",
+    "free_udp_ports",
+    "missing",
+]
 
 _START_SECONDS: Final = 10.0
 _STEP: Final = 0.005
@@ -29,6 +38,17 @@ def missing(*programs: str) -> str:
     """What to install for these programs, in one line; empty if all are there."""
     absent = [program for program in programs if shutil.which(program) is None]
     return f"{', '.join(absent)} missing: `make debian` installs it" if absent else ""
+
+
+def free_udp_ports() -> tuple[int, int]:
+    """Two ports of this machine that nobody uses now."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 class _Process:
@@ -56,7 +76,7 @@ class _Process:
         self.process.wait()
 
 
-class _Context:
+class Context:
     """Something that is closed at the end."""
 
     def close(self) -> None:
@@ -74,7 +94,7 @@ class _Context:
         self.close()
 
 
-class SoundServer(_Context):
+class SoundServer(Context):
     """PulseAudio with null sinks: what is played into one is recorded from its monitor.
 
     ALSA knows each as a device of its name, and its monitor as `NAME_in`.
@@ -149,7 +169,7 @@ class SoundServer(_Context):
         self._process.stop()
 
 
-class Direwolf(_Context):
+class Direwolf(Context):
     """A radio modem with KISS over TCP at `port`, between two devices of a `SoundServer`."""
 
     def __init__(
@@ -221,7 +241,7 @@ class Terminal:
             os.write(self.master, data)
 
 
-class PacedLine(_Context):
+class PacedLine(Context):
     """Two serial ports, `near` and `far`, with a line of `baud` (8N1) between them.
 
     Bytes that the line is not ready for stay in the kernel's buffer of the sending port, as
@@ -267,7 +287,7 @@ class PacedLine(_Context):
         self.far.unplug()
 
 
-class Modem(_Context):
+class Modem(Context):
     """A telephone modem with AT commands at `port`; two of them make a line.
 
     Knows ATZ, ATD, ATA, ATH and the escape +++ (without guard times). `busy` answers the next

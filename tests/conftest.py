@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +52,20 @@ def read_pcm(path: Path) -> Pcm:
     pcm, _ = soundfile.read(path, dtype="float32")
     assert pcm.ndim == 1
     return np.asarray(pcm, dtype=np.float32)
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def listening(port: int) -> None:
+    """Wait until a server of this process listens."""
+    while True:
+        with contextlib.suppress(ConnectionError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return
+        await asyncio.sleep(0.02)

@@ -229,3 +229,59 @@ def test_quantizers_of_the_configuration_are_used() -> None:
     _, sent = call(tonecodec.speech_like(1.0), override(OPEN, {"codec.quantizers": 3}))
     assert {len(frame.indices) for packet in voice(sent) for frame in packet.frames} == {3}
     assert all(isinstance(frame, Frame) for packet in voice(sent) for frame in packet.frames)
+
+
+def test_key_starts_and_ends_a_transmission() -> None:
+    pushed = override(CONFIG, {"gate.mode": "momentary", "gate.ptt": "keyboard"})
+    core = SenderCore(codec=tonecodec.ToneCodec(), config=pushed)
+    transmitting = []
+    for frame in range(12):
+        now = (frame + 1) * SIZE / tonecodec.SAMPLE_RATE
+        core.key(down=3 <= frame < 8)
+        core.push(np.zeros(SIZE, np.float32), now)
+        transmitting.append(core.figures(now).gauges["transmitting"])
+    assert sum(value or 0.0 for value in transmitting) == 5.0
+    assert core.figures(now).counters["frames_captured_total"] == 12.0
+    assert core.statistics.frames_gated == 6  # the frame in which the key went up was sent
+
+
+SLOTS = parse_config(
+    """
+    [link]
+    kind = "serial"
+    rate = 1200
+    framing = "sync"
+    baud = 9600
+    [wire]
+    mode = "slots"
+    frames_per_packet = 1
+    """,
+    source="test",
+)
+
+
+@pytest.mark.parametrize("stall", [0.5, 1.0, 3.0])
+def test_a_process_that_stood_still_is_not_late_for_the_rest_of_the_call(stall: float) -> None:
+    """The line is full of speech: what is too late is dropped, the rest waits for a pause."""
+    pcm = tonecodec.speech_like(50.0, seed=1)
+    pcm[30 * tonecodec.SAMPLE_RATE : 31 * tonecodec.SAMPLE_RATE] = 0.0
+    core = SenderCore(codec=tonecodec.ToneCodec(), config=SLOTS)
+    late: dict[int, float] = {}
+    pending = 0
+    for end in range(SIZE, pcm.size, SIZE):
+        now = end / tonecodec.SAMPLE_RATE
+        if 5.0 <= now < 5.0 + stall:
+            continue
+        core.push(pcm[pending:end], now)
+        pending = end
+        while (due := core.next_time()) is not None and due <= now + 0.08:
+            for departure in core.poll(max(due, now)):
+                for tick in departure.ticks:
+                    late[tick] = max(due, now) - 0.08 * (tick + 1)
+    before = max(delay for tick, delay in late.items() if 0.08 * tick < 4.5)
+    during = [delay for tick, delay in late.items() if 5.0 + stall < 0.08 * tick < 30.0]
+    after = max(delay for tick, delay in late.items() if 0.08 * tick > 32.0)
+    assert after <= before + 0.001
+    # Hardly anything more than the stall itself is lost, and nothing is later than a second.
+    assert len(during) > (25.0 - stall) / 0.08 * 0.9
+    assert max(during) < before + 1.1

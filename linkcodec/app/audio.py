@@ -28,6 +28,7 @@ __all__ = [
     "AudioSource",
     "FileSink",
     "MicrophoneSource",
+    "Pace",
     "SpeakerSink",
     "StandardInput",
     "StandardOutput",
@@ -40,6 +41,10 @@ STANDARD_STREAM: Final = "-"
 
 _STALLED: Final = 0.5
 """Seconds behind real time after which a source no longer tries to catch up."""
+
+_PIPE_SECONDS: Final = 5.0
+"""As much as a pipe may hold of what was spoken while this process stood still: it is caught
+up with, or it would be late for the rest of the call."""
 
 _PIECE_SECONDS: Final = 0.01
 
@@ -98,11 +103,15 @@ class AudioSink(ABC):
         """Finish and let go of the device or file."""
 
 
-class _Pace:
-    """Says when the next frame of a recording is due, if it is played as it was spoken."""
+class Pace:
+    """Says when the next frame of a recording is due, if it is played as it was spoken.
 
-    def __init__(self, seconds: float) -> None:
+    most_behind: seconds that it may be late and still catch up.
+    """
+
+    def __init__(self, seconds: float, *, most_behind: float = _STALLED) -> None:
         self._seconds = seconds
+        self._most_behind = most_behind
         self._due = time.monotonic() + seconds
 
     def wait(self, timeout: float) -> bool:
@@ -117,10 +126,11 @@ class _Pace:
 
     def advance(self) -> None:
         """The frame was taken."""
-        now = time.monotonic()
-        self._due += self._seconds
-        if now - self._due > _STALLED:
-            self._due = now
+        self._due = max(self._due + self._seconds, time.monotonic() - self._most_behind)
+
+    def starved(self) -> None:
+        """There was nothing to take: what comes late from now on is the writer's affair."""
+        self._due = max(self._due, time.monotonic() - _STALLED)
 
 
 class FileSource(AudioSource):
@@ -130,7 +140,7 @@ class FileSource(AudioSource):
         self.name = name
         self._blocks = blocks
         self._waiting: Pcm | None = next(blocks, None)
-        self._pace = _Pace(frame_seconds)
+        self._pace = Pace(frame_seconds)
 
     def read(self, timeout: float) -> Pcm:
         if self._waiting is None or not self._pace.wait(timeout):
@@ -254,7 +264,7 @@ class StandardInput(AudioSource):
         self._decoder = StreamDecoder(sample_rate)
         self._frame_size = frame_size
         self._waiting: Pcm = np.zeros(0, np.float32)
-        self._pace = _Pace(frame_size / sample_rate)
+        self._pace = Pace(frame_size / sample_rate, most_behind=_PIPE_SECONDS)
         self._closed = False
         self._any = False
 
@@ -263,6 +273,7 @@ class StandardInput(AudioSource):
         nothing: Pcm = np.zeros(0, np.float32)
         while self._waiting.size < self._frame_size and not self._closed:
             if not self._fill(max(0.0, deadline - time.monotonic())):
+                self._pace.starved()
                 return nothing
         if not self._waiting.size:
             self.ended = True
@@ -341,7 +352,7 @@ class MicrophoneSource(AudioSource):
             lambda: devices.open_input(device or None, sample_rate=sample_rate)
         )
         self._piece = round(_PIECE_SECONDS * sample_rate)
-        self._pace = _Pace(_PIECE_SECONDS)
+        self._pace = Pace(_PIECE_SECONDS)
         self.name = self._device.name
 
     @property
@@ -359,7 +370,7 @@ class MicrophoneSource(AudioSource):
                 pcm = stream.read(self._piece, timeout=_DEAD_SECONDS)
             except DeviceError as error:
                 self._device.lost(error)
-                self._pace = _Pace(_PIECE_SECONDS)
+                self._pace = Pace(_PIECE_SECONDS)
             else:
                 return pcm
         ready = self._pace.wait(timeout)

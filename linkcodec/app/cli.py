@@ -11,7 +11,7 @@ from typing import Final
 import receiver
 import sender
 from linkcodec import __version__, devices
-from linkcodec.app import key, talk, wire
+from linkcodec.app import echo, key, monitor, service, talk, wire
 from linkcodec.app.codecs import add_arguments as add_codecs_arguments
 from linkcodec.app.codecs import codecs, open_codec
 from linkcodec.app.command import (
@@ -23,6 +23,8 @@ from linkcodec.app.command import (
     write_line,
 )
 from linkcodec.app.config import CallConfig, load_config
+from linkcodec.app.gateway.command import add_arguments as gateway_arguments
+from linkcodec.app.gateway.command import gateway
 from linkcodec.app.options import CHANNEL_OPTIONS, add_config_options, read_config
 from linkcodec.app.report import build_report, summary, write_report
 from linkcodec.app.simulate import Simulation
@@ -76,8 +78,13 @@ def build_parser() -> argparse.ArgumentParser:
     command("codecs", codecs, add_codecs_arguments, "codecs, and where their weights lie")
     command("devices", _devices, _devices_arguments, "list microphones and speakers")
     command("talk", talk.talk, talk.add_arguments, "both directions of a call")
+    command("echo", echo.echo, echo.add_arguments, "send back what a link brings, for tests")
+    command("gateway", gateway, gateway_arguments, "a call from a web page")
     command("send", sender.send, sender.add_arguments, "send speech over a link")
     command("receive", receiver.receive, receiver.add_arguments, "receive speech from a link")
+    command("service", service.service, service.add_arguments, "run a call unattended")
+    command("health", monitor.health, monitor.add_health_arguments, "whether a call is well")
+    command("monitor", monitor.monitor, monitor.add_monitor_arguments, "watch a call")
     command("key", key.key, key.add_arguments, "make or check a key for security")
     command("wire", wire.dump, wire.add_arguments, "explain what went over a link")
     return parser

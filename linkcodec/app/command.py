@@ -16,6 +16,7 @@ from linkcodec.exceptions import InputError, LinkcodecError
 
 __all__ = [
     "AUDIO_SUFFIXES",
+    "HangUpFlag",
     "Parser",
     "StopFlag",
     "check_output_path",
@@ -152,3 +153,28 @@ class StopFlag:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
+
+
+class HangUpFlag:
+    """Turns true on each SIGHUP, by which a daemon is asked to read its configuration again.
+
+    Use as a context manager, in the main thread.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def __enter__(self) -> Self:
+        self._before: Any = signal.signal(signal.SIGHUP, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGHUP, self._before)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self._set = True
+
+    def take(self) -> bool:
+        """Whether one came since the last call."""
+        was, self._set = self._set, False
+        return was

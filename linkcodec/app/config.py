@@ -272,7 +272,7 @@ def wire_setup(
 ) -> WireSetup:
     """What the transport needs to know of a call with the codec that `info` describes.
 
-    security: all sessions of the call; None with security.mode "off".
+    security: the call's key, modes and sessions; None with security.mode "off".
     """
     sessions = security or CallSecurity()
     label = CodecLabel(

@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 
 from linkcodec.exceptions import ConfigError, InputError, LinkError
 
-__all__ = ["Figures", "Reporter", "add_metrics_options", "open_reporter"]
+__all__ = ["Figures", "Reporter", "add_metrics_options", "open_reporter", "snake", "totals"]
 
 INTERVAL: Final = 1.0
 """Seconds between two lines of JSON."""
@@ -29,6 +29,22 @@ class Figures:
     counters: Mapping[str, float]
     gauges: Mapping[str, float | None]
 
+    def renamed(self, prefix: str) -> Figures:
+        """The same with a word before each name."""
+        return Figures(
+            counters={prefix + name: value for name, value in self.counters.items()},
+            gauges={prefix + name: value for name, value in self.gauges.items()},
+        )
+
+
+def totals(statistics: object) -> dict[str, float]:
+    """The whole numbers of a dataclass of counters, by their names and "_total"."""
+    return {
+        f"{name}_total": float(value)
+        for name, value in vars(statistics).items()
+        if isinstance(value, int)
+    }
+
 
 @dataclass
 class _Latest:
@@ -38,9 +54,13 @@ class _Latest:
 
 
 class Reporter:
-    """Writes figures about once a second, where somebody wants them."""
+    """Writes figures about once a second, where somebody wants them.
+
+    beside: figures of another thread that go with each update; None for none.
+    """
 
     def __init__(self, file: TextIO | None = None, latest: _Latest | None = None) -> None:
+        self.beside: Figures | None = None
         self._file = file
         self._latest = latest
         self._next = float("-inf")
@@ -58,6 +78,11 @@ class Reporter:
         if not self.due(now):
             return
         self._next = now + INTERVAL
+        if self.beside is not None:
+            figures = Figures(
+                counters={**figures.counters, **self.beside.counters},
+                gauges={**figures.gauges, **self.beside.gauges},
+            )
         if self._latest is not None:
             self._latest.figures = figures
         if self._file is not None:
@@ -89,7 +114,7 @@ def open_reporter(
     """A reporter to a file, to an endpoint, to both or to nobody.
 
     Args:
-        role: "send" or "receive": part of the names, as in linkcodec_receive_packets_lost.
+        role: "send", "receive" or "talk": part of the names, as in linkcodec_receive_packets_lost.
 
     Raises:
         ConfigError: the port cannot be used, or prometheus-client is not installed.
@@ -142,7 +167,7 @@ def _collector(role: str, latest: _Latest) -> Any:
     from prometheus_client.registry import Collector
 
     def full(name: str) -> str:
-        return f"linkcodec_{role}_{_snake(name)}"
+        return f"linkcodec_{role}_{snake(name)}"
 
     def text(name: str) -> str:
         return f"{name}, see docs/receiver.md"
@@ -161,6 +186,6 @@ def _collector(role: str, latest: _Latest) -> Any:
     return CallCollector()
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
     """`packetsLost` as packets_lost."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

@@ -74,6 +74,19 @@ _OPTIONS: Final = {
     "gain-db": _Option(
         field="audio.gain_db", kind=finite, metavar="DB", help="gain of the input in dB"
     ),
+    "mode": _Option(
+        field="gate.mode",
+        kind=str,
+        metavar="MODE",
+        help="what starts a transmission: vox (the voice), momentary (a key as long as it is "
+        "down) or latching (a key by turns)",
+    ),
+    "ptt": _Option(
+        field="gate.ptt",
+        kind=str,
+        metavar="KEY",
+        help="the key: 'keyboard' (the space bar), or a named pipe in which 1 is down and 0 up",
+    ),
     "port": _Option(
         field="link.port", kind=str, metavar="PORT", help="serial port, such as /dev/ttyUSB0"
     ),

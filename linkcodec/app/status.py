@@ -1,24 +1,30 @@
 """The live status of a daemon, on standard error.
 
 A terminal gets one line that is rewritten in place; anything else (a log, a journal) gets
-a plain line every ten seconds.
+a plain line every ten seconds, with time stamps or as JSON if `--log` asks for it.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
 from typing import Final, TextIO
 
 import numpy as np
 
 from linkcodec.codec import Pcm
 
-__all__ = ["StatusLine", "level_dbfs", "meter"]
+__all__ = ["StatusLine", "add_status_options", "level_dbfs", "meter", "open_status"]
 
 TERMINAL_INTERVAL: Final = 0.25
 """Seconds between two updates on a terminal."""
 
 PLAIN_INTERVAL: Final = 10.0
 """Seconds between two lines elsewhere."""
+
+LOG_FORMS: Final = ("plain", "stamped", "json")
 
 _CLEAR: Final = "\r\x1b[K"
 _METER_FLOOR_DB: Final = -60.0
@@ -44,12 +50,14 @@ class StatusLine:
     Args:
         stream: standard error.
         quiet: write nothing but what `warn` is given.
+        form: of `LOG_FORMS`; all but "plain" write a log, on a terminal too.
     """
 
-    def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
+    def __init__(self, stream: TextIO, *, quiet: bool = False, form: str = "plain") -> None:
         self._stream = stream
         self._quiet = quiet
-        self._terminal = stream.isatty()
+        self._form = form
+        self._terminal = stream.isatty() and form == "plain"
         self._next = float("-inf")
         self._shown = False
 
@@ -71,17 +79,30 @@ class StatusLine:
             self._shown = True
         else:
             self._next = now + PLAIN_INTERVAL
-            self._stream.write(text + "\n")
+            self._stream.write(self._line("status", text))
         self._stream.flush()
+
+    def _line(self, level: str, text: str) -> str:
+        """A line of the log; `level` is "status", "info" or "warning"."""
+        if self._form == "plain":
+            return text + "\n"
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        if self._form == "stamped":
+            return f"{moment} {level:7} {text}\n"
+        line = {"time": moment, "level": level, "message": text}
+        return json.dumps(line, ensure_ascii=False) + "\n"
 
     def message(self, text: str) -> None:
         """A line that stays: what was opened, the summary at the end."""
         if not self._quiet:
-            self.warn(text)
+            self._stay("info", text)
 
     def warn(self, text: str) -> None:
-        """As `message`, quiet or not."""
-        self._stream.write((_CLEAR if self._shown else "") + text + "\n")
+        """As `message`, quiet or not: what went wrong and why, or is well again."""
+        self._stay("warning", text)
+
+    def _stay(self, level: str, text: str) -> None:
+        self._stream.write((_CLEAR if self._shown else "") + self._line(level, text))
         self._stream.flush()
         self._shown = False
 
@@ -91,3 +112,20 @@ class StatusLine:
             self._stream.write("\n")
             self._stream.flush()
             self._shown = False
+
+
+def add_status_options(parser: argparse.ArgumentParser) -> None:
+    """The flags `--quiet` and `--log`."""
+    parser.add_argument("--quiet", action="store_true", help="no status, only warnings and errors")
+    parser.add_argument(
+        "--log",
+        choices=LOG_FORMS,
+        default="plain",
+        help="how the status is written: stamped, a log with time and level; json, the same as "
+        "JSON lines (default: plain)",
+    )
+
+
+def open_status(args: argparse.Namespace) -> StatusLine:
+    """The status on standard error, as these flags say."""
+    return StatusLine(sys.stderr, quiet=args.quiet, form=args.log)

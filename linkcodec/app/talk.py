@@ -5,19 +5,151 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Self
 
 import receiver
 import sender
-from linkcodec.app.audio import open_sink, open_source
+from linkcodec.app.audio import AudioSink, AudioSource, open_sink, open_source
+from linkcodec.app.callcontrol import ANSWERS, open_telephone, recording_both
 from linkcodec.app.codecs import open_codec
 from linkcodec.app.command import StopFlag
+from linkcodec.app.config import CallConfig
 from linkcodec.app.link import open_call_link
+from linkcodec.app.metrics import Reporter, add_metrics_options, open_reporter
 from linkcodec.app.options import CHANNEL_OPTIONS, add_config_options, read_config
+from linkcodec.app.ptt import open_key
 from linkcodec.app.security import open_security
-from linkcodec.app.status import StatusLine
+from linkcodec.app.status import StatusLine, add_status_options, open_status
+from linkcodec.app.supervision import Reloader, Supervisor
+from linkcodec.codec import Codec
 from linkcodec.exceptions import LinkcodecError
+from transport.wire import WireEvent
 
-__all__ = ["add_arguments", "talk"]
+__all__ = ["CALL_OPTIONS", "Duplex", "add_arguments", "talk"]
+
+CALL_OPTIONS = (
+    *("gain-db", "codec", "weights", "quantizers", "frames-per-packet"),
+    *("port", "baud", "rate", "peer", "bind", *CHANNEL_OPTIONS),
+)
+"""Flags of everything that speaks and listens over one link."""
+
+
+class Duplex:
+    """Both directions of a call over one link; closes its source and sink at the end.
+
+    Use as a context manager. outgoing, incoming: the cores. link: what they share.
+    """
+
+    def __init__(
+        self, *, codec: Codec, config: CallConfig, source: AudioSource, sink: AudioSink
+    ) -> None:
+        self._codec = codec
+        self._config = config
+        self._source = source
+        self._sink = sink
+
+    def __enter__(self) -> Self:
+        codec, config = self._codec, self._config
+        with ExitStack() as stack:
+            stack.callback(self._source.close)
+            stack.callback(self._sink.close)
+            hears_itself = config.link.kind == "loopback"
+            security = stack.enter_context(
+                open_security(config.security, sends=True, receives=True, hears_itself=hears_itself)
+            )
+            self.outgoing = sender.SenderCore(codec=codec, config=config, security=security)
+            self.link = stack.enter_context(open_call_link(config))
+            self.incoming = receiver.ReceiverCore(
+                codec=codec, config=config, datagram=self.link.datagram, security=security
+            )
+            self._supervisor = stack.enter_context(Supervisor("receiver", "sender"))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def configure(self, config: CallConfig) -> list[str]:
+        """Use what can change during a call; gives the names of these fields."""
+        return [*self.outgoing.configure(config), *self.incoming.configure(config)]
+
+    def run(
+        self,
+        *,
+        status: StatusLine,
+        stop: StopFlag,
+        each: Callable[[float], None] | None = None,
+        heard: Callable[[WireEvent, float], None] | None = None,
+        reporter: Reporter | None = None,
+        reload: Callable[[], CallConfig] | None = None,
+    ) -> None:
+        """Speak and listen until `stop` is set, or the source and the far end have ended.
+
+        each: called with the time in every round of the sender, which is its only thread.
+        heard: takes what comes besides speech, in the receiver's thread.
+        reporter: takes the receiver's statistics. reload: reads the configuration again.
+
+        Raises:
+            LinkcodecError: the source, the sink or the link failed.
+        """
+        failures: list[LinkcodecError] = []
+        sent = threading.Event()
+        supervisor = self._supervisor
+
+        def attend(now: float) -> None:
+            supervisor.alive("sender", now)
+            if each is not None:
+                each(now)
+
+        def speak() -> None:
+            try:
+                sender.run(
+                    self.outgoing,
+                    source=self._source,
+                    link=self.link,
+                    status=StatusLine(sys.stderr, quiet=True),
+                    stop=stop,
+                    each=attend,
+                )
+            except LinkcodecError as error:
+                failures.append(error)
+            finally:
+                sent.set()
+
+        def over() -> bool:
+            incoming = self.incoming
+            return bool(failures) or (
+                sent.is_set()
+                and (bool(stop) or incoming.last_packet_at is None or incoming.buffer.ended)
+            )
+
+        reloader = None
+        if reload is not None:
+            reloader = Reloader(self._config, read=reload, apply=self.configure, status=status)
+        supervisor.ready(f"a call over {self.link.name}", reloader)
+        speaker = threading.Thread(target=speak, name="sender")
+        speaker.start()
+        try:
+            receiver.run(
+                self.incoming,
+                codec=self._codec,
+                sink=self._sink,
+                link=self.link,
+                status=status,
+                stop=over,
+                partner=self.outgoing.wire,
+                heard=heard,
+                reporter=reporter,
+                each=lambda now: supervisor.alive("receiver", now),
+            )
+        finally:
+            stop.set()
+            speaker.join()
+        sender.linger(self.outgoing, self._config)
+        if failures:
+            raise failures[0]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,75 +162,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example:\n  linkcodec talk --config configs/udp-lan.toml --peer 192.168.1.20:47000"
     )
-    names = ("input", "output", "input-device", "output-device", "gain-db", "codec", "weights")
-    link = ("quantizers", "frames-per-packet", "port", "baud", "rate", "peer", "bind")
-    add_config_options(parser, (*names, *link, *CHANNEL_OPTIONS))
-    parser.add_argument("--quiet", action="store_true", help="no status, only warnings and errors")
+    names = ("input", "output", "input-device", "output-device", "mode", "ptt")
+    add_config_options(parser, (*names, *CALL_OPTIONS))
+    parser.add_argument(
+        "--ring", action="store_true", help="ring at the other end; speech goes once it answers"
+    )
+    parser.add_argument(
+        "--answer",
+        choices=ANSWERS,
+        help="what to do when the other end rings: auto, take the call; ask, wait for Enter; "
+        "busy, refuse it (default without --ring: the line is always open)",
+    )
+    parser.add_argument(
+        "--record",
+        metavar="NAME",
+        help="write both directions of the call, to NAME-said.wav and NAME-heard.wav",
+    )
+    add_metrics_options(parser)
+    add_status_options(parser)
 
 
 def talk(args: argparse.Namespace) -> int:
     """Run `linkcodec talk`: ends on Ctrl-C, or when the input has ended and the far end too."""
     config = read_config(args)
+    status = open_status(args)
+    telephone = open_telephone(
+        ring=args.ring,
+        answer=args.answer,
+        audio_input=config.audio.input,
+        key=config.gate.ptt,
+        status=status,
+    )
     codec = open_codec(config.codec)
-    status = StatusLine(sys.stderr, quiet=args.quiet)
-    failures: list[LinkcodecError] = []
-    sent = threading.Event()
-    loopback = config.link.kind == "loopback"
+    source = open_source(config.audio, codec.info)
+    try:
+        sink = open_sink(config.audio, codec.info)
+    except BaseException:
+        source.close()
+        raise
     with (
-        open_security(
-            config.security, sends=True, receives=True, hears_itself=loopback
-        ) as security,
+        Duplex(codec=codec, config=config, source=source, sink=sink) as call,
+        open_reporter(args.stats, args.metrics, role="talk") as reporter,
+        open_key(config.gate, audio_input=config.audio.input) as key,
+        recording_both(
+            args.record,
+            telephone=telephone,
+            outgoing=call.outgoing,
+            incoming=call.incoming,
+            sample_rate=codec.info.sample_rate,
+        ),
         StopFlag() as stop,
     ):
-        outgoing = sender.SenderCore(codec=codec, config=config, security=security)
-        source = open_source(config.audio, codec.info)
+
+        def attend(now: float) -> None:
+            if key is not None:
+                call.outgoing.key(down=key.down(now))
+            if telephone is not None:
+                telephone.attend(call.outgoing, now)
+            if reporter.due(now):
+                reporter.beside = call.outgoing.figures(now).renamed("send_")
+
+        status.message(f"talking over {call.link.name}: {source.name} to {sink.name}")
         try:
-            sink = open_sink(config.audio, codec.info)
-        except BaseException:
-            source.close()
-            raise
-        try:
-            with open_call_link(config) as link:
-                incoming = receiver.ReceiverCore(
-                    codec=codec, config=config, datagram=link.datagram, security=security
-                )
-                status.message(f"talking over {link.name}: {source.name} to {sink.name}")
-
-                def speak() -> None:
-                    try:
-                        silent = StatusLine(sys.stderr, quiet=True)
-                        sender.run(outgoing, source=source, link=link, status=silent, stop=stop)
-                    except LinkcodecError as error:
-                        failures.append(error)
-                    finally:
-                        sent.set()
-
-                def over() -> bool:
-                    return bool(failures) or (
-                        sent.is_set()
-                        and (bool(stop) or incoming.last_packet_at is None or incoming.buffer.ended)
-                    )
-
-                speaker = threading.Thread(target=speak, name="sender")
-                speaker.start()
-                try:
-                    receiver.run(
-                        incoming,
-                        codec=codec,
-                        sink=sink,
-                        link=link,
-                        status=status,
-                        stop=over,
-                        partner=outgoing.wire,
-                    )
-                finally:
-                    stop.set()
-                    speaker.join()
-                sender.linger(outgoing, config)
+            call.run(
+                status=status,
+                stop=stop,
+                each=attend,
+                heard=None if telephone is None else telephone.heard,
+                reporter=reporter,
+                reload=lambda: read_config(args),
+            )
         finally:
-            source.close()
-            sink.close()
             status.close()
-    if failures:
-        raise failures[0]
     return 0

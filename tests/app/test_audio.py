@@ -161,16 +161,52 @@ def test_empty_standard_input_is_an_error() -> None:
     os.close(reader)
 
 
-def test_stalled_reader_catches_up_a_little_and_no_more(clock: FakeTime) -> None:
+def test_what_was_spoken_during_a_stall_is_caught_up_with(clock: FakeTime) -> None:
+    """A second that the pipe held would else be late for the rest of the call."""
     reader, writer = os.pipe()
-    os.write(writer, bytes(2 * 20 * SIZE))
-    os.close(writer)
+    frame = bytes(2 * SIZE)
     source = StandardInput(sample_rate=RATE, frame_size=SIZE, descriptor=reader)
+    for _ in range(3):
+        os.write(writer, frame)
+        assert source.read(0.1).size == SIZE
+    clock.now += 1.2
+    for _ in range(15):
+        os.write(writer, frame)
+    assert [source.read(0.0).size for _ in range(16)] == [SIZE] * 15 + [0]
+    for _ in range(3):
+        clock.now += 0.08
+        os.write(writer, frame)
+        assert source.read(0.0).size == SIZE
+    os.close(writer)
+    os.close(reader)
+
+
+def test_a_fast_writer_gains_no_more_than_a_pipe_holds(clock: FakeTime) -> None:
+    reader, writer = os.pipe()
+    source = StandardInput(sample_rate=RATE, frame_size=SIZE, descriptor=reader)
+    os.write(writer, bytes(2 * SIZE))
     assert source.read(0.1).size == SIZE
-    clock.now += 0.4
-    assert [source.read(0.0).size for _ in range(6)] == [SIZE] * 5 + [0]
-    clock.now += 10.0
-    assert [source.read(0.0).size for _ in range(3)] == [SIZE, SIZE, 0]
+    clock.now += 3600.0
+    taken = 0
+    for _ in range(70):
+        os.write(writer, bytes(2 * SIZE))
+        taken += source.read(0.0).size
+    assert taken / RATE == pytest.approx(5.0, abs=0.17)
+    os.close(writer)
+    os.close(reader)
+
+
+def test_late_writers_do_not_add_up(clock: FakeTime) -> None:
+    """Each pause of a live writer is its own; no credit for a burst comes of them."""
+    reader, writer = os.pipe()
+    source = StandardInput(sample_rate=RATE, frame_size=SIZE, descriptor=reader)
+    for _ in range(20):
+        clock.now += 1.0
+        assert source.read(0.0).size == 0
+    os.write(writer, bytes(2 * 20 * SIZE))
+    sizes = [source.read(0.0).size for _ in range(20)]
+    assert sum(map(bool, sizes)) * SIZE / RATE == pytest.approx(0.5, abs=0.17)
+    os.close(writer)
     os.close(reader)
 
 

@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from conftest import free_port
 
 from linkcodec.app.metrics import INTERVAL, Figures, Reporter, open_reporter
 from linkcodec.exceptions import ConfigError, InputError
@@ -16,12 +17,6 @@ FIGURES = Figures(
     counters={"packetsLost": 3, "frames_played_total": 100},
     gauges={"level_dbfs": -23.5, "quality_mos": None},
 )
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def test_nobody_listens() -> None:
@@ -91,3 +86,13 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
         open_reporter(str(tmp_path / "no" / "stats.jsonl"), None, role="send"),
     ):
         pass
+
+
+def test_figures_of_another_thread_go_along(tmp_path: Path) -> None:
+    path = tmp_path / "stats.jsonl"
+    with open_reporter(str(path), None, role="talk") as reporter:
+        reporter.beside = FIGURES.renamed("send_")
+        reporter.update(Figures(counters={"heard": 3.0}, gauges={}), 0.0)
+    line = json.loads(path.read_text())
+    assert line["heard"] == 3.0
+    assert {f"send_{name}" for name in FIGURES.counters} < set(line)

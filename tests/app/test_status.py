@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 
 from linkcodec.app.status import PLAIN_INTERVAL, StatusLine, meter
 
@@ -45,3 +47,28 @@ def test_quiet_says_only_warnings() -> None:
     status.warn("three")
     status.close()
     assert stream.getvalue() == "three\n"
+
+
+def test_logs_have_time_level_and_cause() -> None:
+    stream = Terminal()
+    status = StatusLine(stream, form="stamped")
+    status.message("listening")
+    status.warn("the device stopped")
+    for tenth in range(110):
+        status.update("at work", tenth / 10)
+    status.close()
+    lines = stream.getvalue().splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == [
+        "info    listening",
+        "warning the device stopped",
+        "status  at work",
+    ]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", lines[0].split(" ")[0])
+
+
+def test_json_lines() -> None:
+    stream = io.StringIO()
+    StatusLine(stream, form="json").warn('a "quoted" cause')
+    line = json.loads(stream.getvalue())
+    assert line["level"] == "warning"
+    assert line["message"] == 'a "quoted" cause'

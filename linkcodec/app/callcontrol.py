@@ -1,0 +1,155 @@
+"""Calls that ring, and recordings of calls, for `linkcodec talk`."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from linkcodec.app.audio import STANDARD_STREAM, FileSink
+from linkcodec.app.status import StatusLine
+from linkcodec.codec import Pcm
+from linkcodec.exceptions import ConfigError, InputError
+from receiver import ReceiverCore
+from sender import SenderCore
+from transport.calls import CallControl, CallMessage, CallState
+from transport.packet import ByePacket
+from transport.wire import TextMessage, WireEvent
+
+__all__ = ["ANSWERS", "Telephone", "open_telephone", "recording_both"]
+
+ANSWERS: Final = ("auto", "ask", "busy")
+
+
+class Telephone:
+    """Lets speech through while a call is active, both ways.
+
+    ring: call the other end at once. answer: of `ANSWERS`, what to do when it calls.
+    """
+
+    def __init__(
+        self, *, ring: bool, answer: str, status: StatusLine, keyboard: bool = False
+    ) -> None:
+        self._control = CallControl(busy=answer == "busy", automatic=answer == "auto")
+        self._ring = ring
+        self._status = status
+        self._keyboard = keyboard
+        self._told = CallState.IDLE
+        self._heard: deque[CallMessage] = deque(maxlen=16)
+
+    @property
+    def active(self) -> bool:
+        """Whether people may hear each other."""
+        return self._control.state is CallState.ACTIVE
+
+    def mute(self, pcm: Pcm) -> Pcm:
+        """The sound itself during a call, else silence."""
+        return pcm if self.active else np.zeros_like(pcm)
+
+    def heard(self, event: WireEvent, _now: float) -> None:
+        """Take what the other end says; for the receiver's thread."""
+        if isinstance(event, TextMessage):
+            message = CallMessage.parse(event.text)
+            if message is not None:
+                self._heard.append(message)
+        elif isinstance(event, ByePacket):
+            self._heard.append(CallMessage.HANG_UP)
+
+    def attend(self, core: SenderCore, now: float) -> None:
+        """Do what is to be done now; for the sender's thread."""
+        control = self._control
+        if self._ring:
+            self._ring = False
+            control.call(now)
+        while self._heard:
+            control.take(self._heard.popleft(), now)
+        if self._keyboard and control.state is CallState.RINGING and _enter_pressed():
+            control.accept()
+        for text in control.poll(now):
+            core.wire.send_text(text, now)
+        if control.state is not self._told:
+            self._told = control.state
+            self._status.message(self._words())
+
+    def _words(self) -> str:
+        match self._control.state:
+            case CallState.CALLING:
+                return "ringing at the other end"
+            case CallState.RINGING:
+                return "the other end calls: press Enter to take the call"
+            case CallState.ACTIVE:
+                return "the call is open"
+        return f"no call: {self._control.reason}"
+
+
+def _enter_pressed() -> bool:
+    ready = select.select([sys.stdin], [], [], 0.0)[0]
+    return bool(ready) and b"\n" in os.read(sys.stdin.fileno(), 1024)
+
+
+def open_telephone(
+    *, ring: bool, answer: str | None, audio_input: str, key: str, status: StatusLine
+) -> Telephone | None:
+    """The telephone that the flags ask for, None for a line that is always open.
+
+    Raises:
+        ConfigError: the keyboard is needed for something else.
+    """
+    if not ring and answer is None:
+        return None
+    if answer == "ask" and (audio_input == STANDARD_STREAM or key == "keyboard"):
+        raise ConfigError(
+            "--answer ask needs the keyboard, which the input or the key uses already: "
+            "use --answer auto"
+        )
+    return Telephone(ring=ring, answer=answer or "auto", status=status, keyboard=answer == "ask")
+
+
+@contextmanager
+def recording_both(
+    stem: str | None,
+    *,
+    outgoing: SenderCore,
+    incoming: ReceiverCore,
+    sample_rate: int,
+    telephone: Telephone | None = None,
+) -> Iterator[None]:
+    """Write what is said and what is heard to `stem`-said.wav and `stem`-heard.wav.
+
+    telephone: mutes both first, while there is no call.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    if telephone is not None:
+        outgoing.through = incoming.through = telephone.mute
+    if stem is None:
+        yield
+        return
+    if Path(stem).suffix:
+        raise InputError(f"--record {stem}: give a name without suffix: two WAV files come of it")
+    said = FileSink(f"{stem}-said.wav", sample_rate=sample_rate)
+    heard = FileSink(f"{stem}-heard.wav", sample_rate=sample_rate)
+    for core, copy in ((outgoing, said), (incoming, heard)):
+        core.through = _copied(core.through, copy)
+    try:
+        yield
+    finally:
+        said.close()
+        heard.close()
+
+
+def _copied(through: Callable[[Pcm], Pcm], copy: FileSink) -> Callable[[Pcm], Pcm]:
+    def write(pcm: Pcm) -> Pcm:
+        pcm = through(pcm)
+        copy.write(pcm)
+        return pcm
+
+    return write
