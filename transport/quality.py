@@ -17,8 +17,9 @@ __all__ = ["QualityMeter"]
 _FORGET: Final = 1 / 125
 """Frames of speech count for about 10 s."""
 
-_UNDISTURBED: Final = ((1, 2.9), (2, 3.5), (4, 3.88), (8, 3.98), (16, 4.05))
-"""Books per frame, and the value without losses."""
+_UNDISTURBED: Final = ((1, 2.9), (2, 3.82), (4, 3.97), (8, 4.03), (16, 4.06))
+"""Books per frame, and the value without losses: DistillMOS of `compact-3` (docs/quality.md); that
+of one book is a guess."""
 
 _WORST: Final = 1.0
 _FALL: Final = 1.3
