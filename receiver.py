@@ -16,7 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from linkcodec.app.audio import AudioSink, FileSink, SpeakerSink, open_sink
+from linkcodec.app.audio import (
+    SPEAKER_SECONDS,
+    AudioSink,
+    FileSink,
+    SpeakerSink,
+    open_sink,
+)
 from linkcodec.app.codecs import open_codec
 from linkcodec.app.command import Parser, StopFlag, run_command
 from linkcodec.app.config import CallConfig, wire_setup
@@ -59,13 +65,11 @@ CALL_LOST: Final = 90.0
 """Seconds without a packet after which `--once` gives the call up; hand-overs of 70 s are
 known (Iridium)."""
 
-SPEAKER_SECONDS: Final = 1.5 * FRAME_SECONDS
-"""Sound that waits for the speaker when the next frame is decoded."""
-
 _MISMATCH: Final = {Urgency.PAUSE: 0.0, Urgency.SPEECH: 0.15, Urgency.AT_ONCE: math.inf}
 """How much sounds may differ that a change of pace fades into each other."""
 
 _LONGEST_WAIT: Final = 0.05
+_SPEAKER_BLOCK: Final = 0.005
 _QUEUED_CHUNKS: Final = 1000
 
 
@@ -329,7 +333,9 @@ class _Playback:
     def next_time(self, now: float) -> float:
         """When the next frame is due; a time in the past if one is due now."""
         if isinstance(self._sink, SpeakerSink):
-            return now + max(0.0, self._sink.waiting - SPEAKER_SECONDS)
+            early = self._sink.waiting - SPEAKER_SECONDS
+            # Sound leaves in blocks: a shorter wait finds as much waiting as before.
+            return now + (0.0 if early < 0 else max(early, _SPEAKER_BLOCK))
         if self._due is None:
             return now + _LONGEST_WAIT if self._core.last_packet_at is None else now
         return self._due
@@ -430,7 +436,7 @@ def run(
             if sink.trouble != trouble:
                 trouble = sink.trouble
                 status.warn(trouble or f"{sink.name} is back")
-            _tell(core, status, reporter, now)
+            _tell(core, sink, status, reporter, now)
             last = core.last_packet_at
             if once and last is not None and (core.buffer.ended or now - last > CALL_LOST):
                 return
@@ -439,11 +445,17 @@ def run(
         reader.close()
 
 
-def _tell(core: ReceiverCore, status: StatusLine, reporter: Reporter | None, now: float) -> None:
+def _tell(
+    core: ReceiverCore,
+    sink: AudioSink,
+    status: StatusLine,
+    reporter: Reporter | None,
+    now: float,
+) -> None:
     if status.due(now):
         status.update(_describe(core, now), now)
     if reporter is not None and reporter.due(now):
-        reporter.update(core.figures(now), now)
+        reporter.update(core.figures(now) | sink.figures(), now)
 
 
 def _words(event: WireEvent) -> str:

@@ -7,6 +7,7 @@ it in virtual time. `main` is `linkcodec send` and `python sender.py`.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections import deque
@@ -18,7 +19,7 @@ import numpy as np
 
 from linkcodec.app.audio import AudioSource, open_source
 from linkcodec.app.codecs import open_codec
-from linkcodec.app.command import Parser, StopFlag, run_command
+from linkcodec.app.command import Parser, SignalFlag, StopFlag, run_command
 from linkcodec.app.config import CallConfig, wire_setup
 from linkcodec.app.link import describe_link, open_call_link
 from linkcodec.app.metrics import Figures, add_metrics_options, open_reporter, totals
@@ -31,6 +32,8 @@ from linkcodec.app.wire import recording
 from linkcodec.codec import Codec, Pcm
 from linkcodec.frame import FRAME_SECONDS, Frame
 from linkcodec.gate import GateDecision, GateState, VoiceGate
+from linkcodec.level import AutomaticLevel
+from linkcodec.smoothing import RecentMean
 from transport.links import Link
 from transport.statistics import SenderStatistics
 from transport.wire import Departure, open_transmitter
@@ -42,6 +45,9 @@ _LONGEST_WAIT: Final = 0.05
 
 _LONGEST_LINGER: Final = 5.0
 
+_REMEMBERED: Final = 512
+"""Frames whose time of capture is known until they leave: 41 s."""
+
 
 class SenderCore:
     """PCM in, bytes for a link out: gate, encoder and transmitter.
@@ -52,6 +58,7 @@ class SenderCore:
 
     statistics: what happened to the frames. wire: what makes bytes of frames.
     state: the gate's state after the last frame. level: dB full scale of the last frame.
+    muted: silence is sent, whatever is said.
     through: what is done to the sound before all else, such as muting it.
     """
 
@@ -67,6 +74,8 @@ class SenderCore:
         )
         self._encoder = codec.encoder(quantizers=config.codec.quantizers)
         self._gate = VoiceGate(config.gate, sample_rate=info.sample_rate)
+        self._level = AutomaticLevel(info.sample_rate)
+        self.muted = self._told_to_mute = False
         self.configure(config)
         self.through: Callable[[Pcm], Pcm] = lambda pcm: pcm
         self._frame_size = info.frame_size
@@ -74,6 +83,10 @@ class SenderCore:
         self._frames: deque[Frame] = deque()
         self._decisions: deque[GateDecision] = deque()
         self._unsent: deque[Frame] = deque(maxlen=max(1, config.gate.pre_roll_frames))
+        self._captured: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        self._queue_delay, self._line_delay = RecentMean(), RecentMean()
+        # How long a datagram is on its way, only the network knows.
+        self._line_rate = 0 if config.link.kind in {"udp", "webrtc"} else config.link.rate
         self._tick = 0
         self._in_spurt = False
         self._last_decision: GateDecision | None = None
@@ -95,8 +108,15 @@ class SenderCore:
             "wire_bps": round(self.wire.wire.recent_bps(now), 1),
             "packets_queued": self.wire.queued,
             "transmitting": float(self._in_spurt),
+            "muted": float(self.muted),
+            **{f"latency_{name}_seconds": round(s, 4) for name, s in self.latency().items()},
         }
         return Figures(counters=totals(self.statistics), gauges=gauges)
+
+    def latency(self) -> dict[str, float]:
+        """The stages of the delay that only this end knows, recent means in seconds: how long a
+        packet waits after its last frame was captured, and how long the line takes to carry it."""
+        return {"queue": self._queue_delay.value, "line": self._line_delay.value}
 
     @property
     def ticks(self) -> int:
@@ -105,12 +125,21 @@ class SenderCore:
 
     def configure(self, config: CallConfig) -> list[str]:
         """Use what can change during a call; gives the names of these fields."""
-        self._gain = 10.0 ** (config.audio.gain_db / 20.0)
-        return ["audio.gain_db"]
+        audio = config.audio
+        self._gain = 10.0 ** (audio.gain_db / 20.0)
+        self._auto_level = audio.auto_level
+        if audio.mute != self._told_to_mute:
+            self.muted = self._told_to_mute = audio.mute
+        return ["audio.gain_db", "audio.auto_level", "audio.mute"]
+
+    def toggle_mute(self) -> str:
+        """Mute the microphone, or not any more; gives it in words."""
+        self.muted = not self.muted
+        return f"the microphone is {'muted' if self.muted else 'on'}"
 
     def push(self, pcm: Pcm, now: float) -> None:
         """Take any number of samples, the last of which was captured at `now` (seconds)."""
-        loud: Pcm = self.through(np.clip(pcm * np.float32(self._gain), -1.0, 1.0))
+        loud: Pcm = self.through(self._adjusted(pcm))
         self._frames.extend(self._encoder.push(loud))
         self._partial = np.concatenate([self._partial, loud])
         while self._partial.size >= self._frame_size:
@@ -118,6 +147,15 @@ class SenderCore:
             self._partial = self._partial[self._frame_size :]
         while self._frames and self._decisions:
             self._take(self._frames.popleft(), self._decisions.popleft(), now)
+
+    def _adjusted(self, pcm: Pcm) -> Pcm:
+        """Gain and automatic level applied, or silence in its place."""
+        if self.muted:
+            return np.zeros_like(pcm)
+        loud: Pcm = pcm * np.float32(self._gain)
+        if self._auto_level:
+            loud = self._level.push(loud, speech=self.state is GateState.SPEAKING)
+        return np.clip(loud, -1.0, 1.0)
 
     def _judge(self, pcm: Pcm) -> None:
         self.statistics.frames_captured += 1
@@ -131,6 +169,7 @@ class SenderCore:
         self.statistics.frames_encoded += 1
         self._last_decision = decision
         tick = self._tick
+        self._captured.append((tick, now))
         if tick == 0:
             self._be_silent(decision, tick, now)
         if decision.send:
@@ -193,7 +232,20 @@ class SenderCore:
 
     def poll(self, now: float) -> list[Departure]:
         """What to put on the link now, at the pace of its line."""
-        return self.wire.poll(now)
+        departures = self.wire.poll(now)
+        for departure in departures:
+            if departure.ticks:
+                self._note_departure(departure, now)
+        return departures
+
+    def _note_departure(self, departure: Departure, now: float) -> None:
+        captured, last = self._captured, departure.ticks[-1]
+        while captured and captured[0][0] < last:
+            captured.popleft()
+        if captured and captured[0][0] == last:
+            self._queue_delay.add(now - captured[0][1])
+        if self._line_rate:
+            self._line_delay.add(departure.line_bits / self._line_rate)
 
     def next_time(self) -> float | None:
         """When `poll` has something to give; None while nothing waits."""
@@ -255,7 +307,7 @@ def run(
 def _describe(core: SenderCore, now: float) -> str:
     counted = core.statistics
     return (
-        f"send {meter(core.level_dbfs)} {core.state.value:8} "
+        f"send {meter(core.level_dbfs)} {'muted' if core.muted else core.state.value:8} "
         f"{core.wire.wire.recent_bps(now):5.0f} bit/s | frames {counted.frames_sent} sent, "
         f"{counted.frames_gated} silent, {counted.frames_dropped} dropped | "
         f"queue {core.wire.queued}"
@@ -307,16 +359,19 @@ def send(args: argparse.Namespace) -> int:
         open_reporter(args.stats, args.metrics, role="send") as reporter,
         open_key(config.gate, audio_input=config.audio.input) as key,
         Supervisor("sender") as supervisor,
+        SignalFlag(signal.SIGUSR1) as mute,
         StopFlag() as stop,
     ):
         core = SenderCore(codec=codec, config=config, security=security)
 
         def attend(now: float) -> None:
             supervisor.alive("sender", now)
+            if mute.take():
+                status.warn(core.toggle_mute())
             if key is not None:
                 core.key(down=key.down(now))
             if reporter.due(now):
-                reporter.update(core.figures(now), now)
+                reporter.update(core.figures(now) | source.figures(), now)
 
         if args.text is not None:
             core.wire.send_text(args.text, time.monotonic())

@@ -25,6 +25,8 @@ __all__ = ["Browser", "find_browser"]
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 _ANSWER_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 5.0
+_CAPTURE_SECONDS: Final = 30
+_CLICK_SECONDS: Final = 0.05
 
 _CAPTURE: Final = """
 (async () => {
@@ -33,7 +35,10 @@ _CAPTURE: Final = """
   const source = context.createMediaStreamSource(document.querySelector("audio").srcObject);
   const tap = context.createScriptProcessor(4096, 1, 1);
   window.captured = [];
-  tap.onaudioprocess = (event) => window.captured.push(event.inputBuffer.getChannelData(0).slice());
+  tap.onaudioprocess = (event) => {
+    window.captured.push(event.inputBuffer.getChannelData(0).slice());
+    while (window.captured.length * 4096 > context.sampleRate * %d) window.captured.shift();
+  };
   source.connect(tap);
   tap.connect(context.destination);
 })()
@@ -44,9 +49,10 @@ _CAPTURED: Final = """
   let place = 0;
   for (const part of window.captured) for (const x of part)
     samples[place++] = Math.max(-1, Math.min(1, x)) * 32767;
-  let bytes = "";
-  for (const byte of new Uint8Array(samples.buffer)) bytes += String.fromCharCode(byte);
-  return btoa(bytes);
+  const bytes = new Uint8Array(samples.buffer), text = [];
+  for (let first = 0; first < bytes.length; first += 8192)
+    text.push(String.fromCharCode(...bytes.subarray(first, first + 8192)));
+  return btoa(text.join(""));
 })()
 """
 
@@ -162,19 +168,32 @@ class Browser(Context):
 
     def click(self, selector: str) -> None:
         """Press the primary button there for a moment."""
+        now = time.time()
+        self.mouse("mousePressed", selector, at=now - _CLICK_SECONDS)
+        self.mouse("mouseReleased", selector, at=now)
+
+    def mouse(self, kind: str, selector: str, *, at: float | None = None) -> None:
+        """One event of the primary button there.
+
+        at: when the hand moved, in seconds since 1970, however late this program or the page is.
+        """
         place = self.run(
             f"(() => {{ const r = document.querySelector({json.dumps(selector)})"
             ".getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self._ask(
-                "Input.dispatchMouseEvent",
-                type=kind,
-                x=place[0],
-                y=place[1],
-                button="left",
-                clickCount=1,
-            )
+        self._ask(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=place[0],
+            y=place[1],
+            button="left",
+            clickCount=1,
+            timestamp=time.time() if at is None else at,
+        )
+
+    def key(self, kind: str, key: str) -> None:
+        """One event of the keyboard, "keyDown" or "keyUp"."""
+        self._ask("Input.dispatchKeyEvent", type=kind, key=key, timestamp=time.time())
 
     def type(self, selector: str, text: str) -> None:
         """Fill a field in and submit its form."""
@@ -195,10 +214,10 @@ class Browser(Context):
 
     def capture(self, sample_rate: int) -> None:
         """Begin to record what the page's audio element plays."""
-        self.run(_CAPTURE % sample_rate)
+        self.run(_CAPTURE % (sample_rate, _CAPTURE_SECONDS))
 
     def captured(self) -> Pcm:
-        """What was recorded so far; shape (samples,)."""
+        """The last half minute of what was recorded; shape (samples,)."""
         data = base64.b64decode(self.run(_CAPTURED))
         return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
 

@@ -34,8 +34,9 @@ _BELOW_SPEECH_DB: Final = (-30.0, -20.0)
 """Speech lies 8 dB above the clip's quietest 5 % (its own room), but that threshold lies between
 30 and 20 dB below its loud parts (95 % quantile; levels of 10 ms)."""
 
-_RUMBLE_HZ: Final = 150.0
-"""Below this lie handling noise and breath on the microphone: no speech begins there."""
+_RUMBLE_HZ: Final = (100.0, 200.0)
+"""Below lie handling noise and breath on the microphone: no speech begins there. Between the two
+the filter rises slowly, or it would ring before a loud word as if speech had begun."""
 
 _SETTLING: Final = 1.5
 """Seconds at the start that do not count as silence: noise must prove to be steady first."""
@@ -64,15 +65,20 @@ _Labels = npt.NDArray[np.bool_]
 
 def speech_labels(pcm: Pcm) -> _Labels:
     """Whether each 10 ms of a clean recording is speech; shape (steps,)."""
-    spectrum = np.fft.rfft(pcm.astype(np.float64))
-    spectrum[: round(_RUMBLE_HZ * pcm.size / SAMPLE_RATE)] = 0
-    banded = np.fft.irfft(spectrum, pcm.size)
-    steps = banded[: pcm.size // _STEP * _STEP].reshape(-1, _STEP)
+    steps = _without_rumble(pcm)[: pcm.size // _STEP * _STEP].reshape(-1, _STEP)
     levels = 10 * np.log10(np.mean(steps**2, axis=1) + 1e-12)
     low, high = np.quantile(levels, 0.95) + np.array(_BELOW_SPEECH_DB)
     loud = levels > np.clip(np.quantile(levels, 0.05) + _ABOVE_ROOM_DB, low, high)
     # Runs too short for speech are no speech, and then pauses too short are no pauses.
     return _without_runs(_without_runs(loud, True, _SHORTEST_SPEECH), False, _SHORTEST_PAUSE)
+
+
+def _without_rumble(pcm: Pcm) -> npt.NDArray[np.float64]:
+    hertz = np.fft.rfftfreq(pcm.size, 1 / SAMPLE_RATE)
+    low, high = _RUMBLE_HZ
+    rise = np.clip((hertz - low) / (high - low), 0, 1)
+    gains = 0.5 - 0.5 * np.cos(np.pi * rise)
+    return np.asarray(np.fft.irfft(np.fft.rfft(pcm.astype(np.float64)) * gains, pcm.size))
 
 
 def _without_runs(labels: _Labels, value: bool, shortest: int) -> _Labels:
@@ -88,13 +94,14 @@ def _without_runs(labels: _Labels, value: bool, shortest: int) -> _Labels:
 
 
 def add_room(clean: Pcm, labels: _Labels, *, snr_db: float, tilt: float, seed: int) -> Pcm:
-    """`clean` in steady noise; white with tilt 0, pink with 1, brown with 2."""
+    """`clean` in steady noise; white with tilt 0, pink with 1, brown with 2. Rumble does not
+    count as speech."""
     rng = np.random.default_rng(seed)
     hertz = np.fft.rfftfreq(clean.size, 1 / SAMPLE_RATE)
     spectrum = np.fft.rfft(rng.standard_normal(clean.size)) / np.maximum(hertz, 50) ** (tilt / 2)
     noise = np.fft.irfft(spectrum, clean.size)
     speech = np.repeat(labels, _STEP)
-    power = np.mean(clean[: speech.size][speech].astype(np.float64) ** 2)
+    power = np.mean(_without_rumble(clean)[: speech.size][speech] ** 2)
     noise *= np.sqrt(power / np.mean(noise**2)) * 10 ** (-snr_db / 20)
     return np.asarray(clean + noise, dtype=np.float32)
 

@@ -13,6 +13,8 @@ Each run prints one line per half minute, and what the daemons say at their end.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import multiprocessing
 import os
 import signal
@@ -23,7 +25,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -31,8 +34,8 @@ from typing import IO, Any, Final
 import numpy as np
 
 from benchmarks.alignment import Pcm, estimate_delay
-from benchmarks.clips import SAMPLE_RATE
-from benchmarks.realpeers import Direwolf, PacedLine, SoundServer, missing
+from benchmarks.clips import SAMPLE_RATE, load_clips
+from benchmarks.realpeers import Direwolf, PacedLine, SoundServer, hurry, missing
 from linkcodec.audiofile import read_audio
 from transport.config import LinkConfig
 from transport.links import open_link
@@ -46,6 +49,10 @@ _PIECE_SECONDS: Final = 0.02
 _ZERO_RUN_SECONDS: Final = 0.02
 _SPEECH_DBFS: Final = -45.0
 _STALL_SECONDS: Final = 1.5
+_QUIET_SECONDS: Final = 2.0
+_NOISE_RATE: Final = 48_000
+_NOISE_SECONDS: Final = 10
+_BAND_HZ: Final = (300, 3000)
 _UNPLUGGED_SECONDS: Final = 3.0
 
 
@@ -95,11 +102,21 @@ class Call:
             rows.append((float(start), delay / SAMPLE_RATE))
         return rows
 
-    def zero_runs(self, *, longest: float = _ZERO_RUN_SECONDS) -> int:
-        """Stretches of digital zeros longer than `longest` seconds inside what was heard."""
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], self.heard == 0.0, [0]]).astype(int)))
-        lengths = edges[1::2] - edges[::2]
-        return int(np.count_nonzero(lengths[1:-1] > longest * SAMPLE_RATE))
+    def zero_runs(self, *, longest: float = _ZERO_RUN_SECONDS) -> list[tuple[float, float]]:
+        """Stretches of digital zeros longer than `longest` seconds inside what was heard: where
+        they begin and how long they are, in seconds."""
+        sounding = np.flatnonzero(self.heard)
+        silent = np.diff(sounding) - 1
+        places = np.flatnonzero(silent > longest * SAMPLE_RATE)
+        return [
+            (float(sounding[place]) / SAMPLE_RATE, float(silent[place]) / SAMPLE_RATE)
+            for place in places
+        ]
+
+
+def _listed(runs: Sequence[tuple[float, float]]) -> str:
+    each = "".join(f", {1000 * long:.0f} ms at {start:.2f} s" for start, long in runs)
+    return f"{len(runs)}{each}"
 
 
 def _feed(pcm: Pcm, sink: IO[bytes], started: float) -> None:
@@ -146,19 +163,6 @@ class _Listener:
         starts = np.concatenate([[0.0], ends[:-1]])
         first = min(now - start for (now, _), start in zip(self._pieces, starts, strict=True))
         return float(first), np.concatenate([pcm for _, pcm in self._pieces])
-
-    def during(self, start: float, seconds: float) -> Pcm:
-        """What came in a stretch of time.
-
-        A recording program on a busy machine loses samples: the time is told by the earliest
-        readings nearby, not by those of the whole call.
-        """
-        ends = np.cumsum([pcm.size for _, pcm in self._pieces]) / SAMPLE_RATE
-        times = np.array([now for now, _ in self._pieces])
-        near = np.abs(times - start - seconds / 2) < seconds
-        first = start - float(np.min((times - ends)[near]))
-        whole = np.concatenate([pcm for _, pcm in self._pieces])
-        return whole[max(0, round(first * SAMPLE_RATE)) :][: round(seconds * SAMPLE_RATE)]
 
 
 def _program(
@@ -288,14 +292,67 @@ def serial_line(pcm: Pcm, folder: Path, arguments: argparse.Namespace) -> tuple[
         )
 
 
+def without_pauses(pcm: Pcm) -> Pcm:
+    """The pieces of 20 ms that are loud; shape (samples,)."""
+    size = round(_PIECE_SECONDS * SAMPLE_RATE)
+    pieces = pcm[: pcm.size // size * size].reshape(-1, size)
+    loud = np.mean(pieces.astype(np.float64) ** 2, axis=1) > 10 ** (_SPEECH_DBFS / 10)
+    spoken: Pcm = pieces[loud].reshape(-1)
+    return spoken
+
+
+def over(pcm: Pcm, seconds: float) -> Pcm:
+    """Speech without a pause between two quiet stretches, as of a radio's over."""
+    random = np.random.default_rng(2)
+    quiet = (10**-3.5 * random.standard_normal(round(_QUIET_SECONDS * SAMPLE_RATE))).astype(
+        np.float32
+    )
+    said = without_pauses(pcm)[: round(seconds * SAMPLE_RATE)]
+    whole: Pcm = np.concatenate([quiet, said, quiet])
+    return whole
+
+
+@contextmanager
+def _noise(server: SoundServer, sink: str, dbfs: float) -> Iterator[None]:
+    """Noise of a radio's band on the way, besides what is sent there."""
+    random = np.random.default_rng(3)
+    spectrum = np.fft.rfft(random.standard_normal(_NOISE_RATE * _NOISE_SECONDS))
+    bins = np.arange(spectrum.size) / _NOISE_SECONDS
+    samples = np.fft.irfft(np.where((bins > _BAND_HZ[0]) & (bins < _BAND_HZ[1]), spectrum, 0.0))
+    samples *= 10 ** (dbfs / 20) / np.sqrt(np.mean(samples**2))
+    raw = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+    options = f"--device={sink} --raw --rate={_NOISE_RATE} --channels=1 --format=s16le"
+    player = _program(["pacat", "--playback", *options.split()], server.environment())
+
+    def play() -> None:
+        assert player.stdin is not None
+        with suppress(OSError):
+            while True:
+                player.stdin.write(raw)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    try:
+        yield
+    finally:
+        player.kill()
+        player.wait()
+        thread.join()
+
+
 def kiss(pcm: Pcm, folder: Path, arguments: argparse.Namespace) -> tuple[Call, str]:
-    """Two Direwolf modems at 1200 baud, joined by audio."""
+    """Two Direwolf modems at 1200 baud, joined by audio, and by noise with --noise."""
+    if arguments.over:
+        pcm = over(pcm, arguments.over)
     config = ["--config", arguments.config or ROOT / "configs" / "kiss-1200.toml"]
     with (
         SoundServer(folder, ["there", "back"]) as server,
         Direwolf(folder, server, hears="back", speaks="there", port=8101) as near,
         Direwolf(folder, server, hears="there", speaks="back", port=8102) as far,
+        ExitStack() as stack,
     ):
+        if arguments.noise is not None:
+            stack.enter_context(_noise(server, "there", arguments.noise))
         time.sleep(2.0)
         return call(
             pcm,
@@ -304,64 +361,148 @@ def kiss(pcm: Pcm, folder: Path, arguments: argparse.Namespace) -> tuple[Call, s
         )
 
 
-def sound(pcm: Pcm, folder: Path, arguments: argparse.Namespace) -> tuple[Call, str]:
-    """Microphone and speaker by PortAudio."""
-    config = ["--config", arguments.config or ROOT / "configs" / "udp-lan.toml"]
-    raw = f"--raw --rate={SAMPLE_RATE} --channels=1 --format=s16le --latency-msec=20".split()
-    with SoundServer(folder, ["mouth", "ear"]) as server:
+@dataclass(frozen=True, kw_only=True)
+class _Reports:
+    """What a daemon has written with --stats: one line a second."""
 
-        def playing(sink: str) -> subprocess.Popen[bytes]:
-            return _program(["pacat", "--playback", f"--device={sink}", *raw], server.environment())
+    lines: list[dict[str, float]]
 
-        def hearing(sink: str) -> subprocess.Popen[bytes]:
-            device = f"--device={sink}.monitor"
-            return _program(["pacat", "--record", device, *raw], server.environment())
+    @classmethod
+    def read(cls, path: Path) -> _Reports:
+        """The lines of a file."""
+        return cls(lines=[json.loads(line) for line in path.read_text().splitlines()])
 
-        def through(said: Pcm) -> tuple[_Listener, _Listener, float]:
-            """Speak into the mouth's sink, and listen to it and to the ear's."""
-            recorders = [hearing("mouth"), hearing("ear")]
-            listeners = [_Listener(recorder.stdout) for recorder in recorders if recorder.stdout]
-            speaker = playing("mouth")
-            assert speaker.stdin is not None
-            started = time.monotonic()
-            try:
-                _feed(said, speaker.stdin, started)
-                time.sleep(_LONGEST_DELAY)
-            finally:
-                for program in (speaker, *recorders):
-                    program.terminate()
-                    program.wait()
-            for listener in listeners:
-                listener.finish()
-            return listeners[0], listeners[1], started
+    def between(self, start: float, end: float) -> _Reports:
+        """Those of a stretch of this machine's time, in seconds."""
+        return _Reports(lines=[line for line in self.lines if start <= line["time"] < end])
 
-        def delay(mouth: _Listener, ear: _Listener, start: float) -> float:
-            """Mouth to ear in seconds; what the recording programs add is the same for both."""
-            longer = _SEGMENT_SECONDS + _LONGEST_DELAY
-            said, heard = mouth.during(start, _SEGMENT_SECONDS), ear.during(start, longer)
-            return estimate_delay(said, heard, longest=_LONGEST_DELAY) / SAMPLE_RATE
+    def mean(self, stage: str) -> float:
+        """Mean delay of a stage, in seconds."""
+        return float(np.mean([line.get(f"latency_{stage}_seconds") or 0.0 for line in self.lines]))
 
-        receiver = _Daemon("receiver", config, server.environment(sink="ear"))
-        sender = _Daemon("sender", config, server.environment(source="mouth"))
-        mouth, ear, started = through(pcm)
-        seconds = pcm.size / SAMPLE_RATE
-        words = ""
-        for start in np.arange(0.0, seconds - _SEGMENT_SECONDS / 2, _SEGMENT_SECONDS):
-            words += (
-                f"{start:7.0f} s  mouth to ear {1000 * delay(mouth, ear, started + start):.0f} ms\n"
+    def jitter_buffer(self) -> float:
+        """Mean delay in the jitter buffer over the stretch, in seconds."""
+        first, last = self.lines[0], self.lines[-1]
+        samples = last["jitterBufferEmittedCount"] - first["jitterBufferEmittedCount"]
+        return (last["jitterBufferDelay"] - first["jitterBufferDelay"]) / samples
+
+
+class _SoundCall:
+    """The two daemons between virtual sound cards, and all that is heard at both ends.
+
+    Mouth and ear are the two channels of one recording: whatever the recording program adds or
+    loses is the same for both.
+    """
+
+    def __init__(self, server: SoundServer, folder: Path, config: Sequence[str | Path]) -> None:
+        self._server = server
+        self._stats = {name: folder / f"{name}.jsonl" for name in ("receiver", "sender")}
+        self._daemons = [
+            _Daemon(name, [*config, "--stats", self._stats[name]], environment)
+            for name, environment in (
+                ("receiver", server.environment(sink="ear")),
+                ("sender", server.environment(source="mouth")),
             )
+        ]
+        self.problems: list[str] = []
+
+    def speak(self, pcm: Pcm) -> list[tuple[float, float, dict[str, float]]]:
+        """Into the mouth; for each half minute its start, the delay to the ear as it was, and its
+        stages as the daemons told them, in seconds."""
+        raw = f"--raw --rate={SAMPLE_RATE} --format=s16le --latency-msec=20".split()
+        record = ["pacat", "--record", "--device=room.monitor", "--channels=2", *raw]
+        play = ["pacat", "--playback", "--device=mouth", "--channels=1", *raw]
+        environment = self._server.environment()
+        recorder, speaker = _program(record, environment), _program(play, environment)
+        assert recorder.stdout is not None
+        assert speaker.stdin is not None
+        listener = _Listener(recorder.stdout)
+        began = time.time()
+        try:
+            _feed(pcm, speaker.stdin, time.monotonic())
+            time.sleep(_LONGEST_DELAY)
+        finally:
+            for program in (speaker, recorder):
+                program.terminate()
+                program.wait()
+        heard = listener.finish()[1]
+        mouth, ear = heard[: heard.size // 2 * 2].reshape(-1, 2).T
+        call = Call(spoken=mouth[: pcm.size], started=0.0, heard=ear, heard_from=0.0)
+        delays = call.delays()
+        self._look_for_gaps(call, delays[0][1])
+        told = {name: _Reports.read(path) for name, path in self._stats.items()}
+        rows = []
+        for start, delay in delays:
+            stretch = (began + start + _LONGEST_DELAY, began + start + _SEGMENT_SECONDS)
+            received, sent = (told[name].between(*stretch) for name in ("receiver", "sender"))
+            stages = {name: sent.mean(name) for name in ("microphone", "queue", "line")}
+            stages |= {name: received.mean(name) for name in ("frame", "packet", "codec")}
+            stages |= {"jitter buffer": received.jitter_buffer()}
+            rows.append((start, delay, {**stages, "speaker": received.mean("speaker")}))
+        return rows
+
+    def hurry(self) -> None:
+        """Let the daemons come before other programs."""
+        for daemon in self._daemons:
+            hurry(daemon.process.pid)
+
+    def _look_for_gaps(self, call: Call, delay: float) -> None:
+        spoken = np.flatnonzero(np.abs(call.spoken) > 10 ** (_SPEECH_DBFS / 20))
+        first, last = spoken[[0, -1]] + round(delay * SAMPLE_RATE)
+        inside = dataclasses.replace(call, heard=call.heard[first:last])
+        # On a busy machine the program that speaks may stall, which is heard at the other end.
+        said = dataclasses.replace(call, heard=call.spoken[spoken[0] : spoken[-1]])
+        stalls = said.zero_runs()
+        runs = [
+            run
+            for run in inside.zero_runs()
+            if not any(at - 1.0 < run[0] < at + long + 1.0 for at, long in stalls)
+        ]
+        self.problems.append(
+            f"runs of digital zeros over 20 ms in {(last - first) / SAMPLE_RATE:.0f} s: "
+            f"{_listed(runs)}; stalls of the speaking program: {_listed(stalls)}"
+        )
+        for name, path in self._stats.items():
+            last = _Reports.read(path).lines[-1]
+            counts = {key: value for key, value in last.items() if "_missed_" in key}
+            counts |= {key: value for key, value in last.items() if "_xruns_" in key}
+            self.problems.append(f"{name}: {counts}")
+
+    def finish(self) -> str:
+        """The daemons' last words."""
+        for daemon in self._daemons:
+            daemon.process.send_signal(signal.SIGTERM)
+        return "\n".join(daemon.finish() for daemon in self._daemons)
+
+
+def sound(pcm: Pcm, folder: Path, arguments: argparse.Namespace) -> str:
+    """Microphone and speaker by PortAudio; with --crash the sound server is killed at the end."""
+    config = ["--config", arguments.config or ROOT / "configs" / "udp-lan.toml"]
+    lines = []
+    hurried = arguments.realtime
+    with SoundServer(folder, ["mouth", "ear"], together=True, hurried=hurried) as server:
+        call = _SoundCall(server, folder, config)
+        if hurried:
+            call.hurry()
+        rows = call.speak(pcm)
         if arguments.crash:
             server.kill()
             time.sleep(3.0)
             server.start()
             time.sleep(2.0)
-            after = delay(*through(pcm[: round(2 * _SEGMENT_SECONDS * SAMPLE_RATE)]))
-            words += f"after a crash of the sound server: mouth to ear {1000 * after:.0f} ms\n"
-        for daemon in (sender, receiver):
-            daemon.process.send_signal(signal.SIGTERM)
-        heard_from, heard = ear.finish()
-        done = Call(spoken=pcm[:0], started=started, heard=heard, heard_from=heard_from)
-        return done, f"{words}{sender.finish()}\n{receiver.finish()}"
+            call.problems.append("after a crash of the sound server:")
+            seconds = pcm.size / SAMPLE_RATE
+            again = call.speak(pcm[: round(2 * _SEGMENT_SECONDS * SAMPLE_RATE)])
+            rows += [(seconds + start, delay, told) for start, delay, told in again]
+        words = call.finish()
+    for start, delay, stages in rows:
+        told = sum(stages.values())
+        each = ", ".join(f"{name} {1000 * stage:.0f}" for name, stage in stages.items())
+        lines.append(
+            f"{start:7.0f} s  mouth to ear {1000 * delay:4.0f} ms, reported {1000 * told:4.0f} ms, "
+            f"difference {1000 * (told - delay):4.0f}: {each}"
+        )
+    return "\n".join([*lines, *call.problems, words])
 
 
 def _lose_datagrams(share: float, seed: int) -> None:
@@ -432,17 +573,28 @@ def data_channel(seconds: float, loss: float) -> str:
     return "\n".join(lines)
 
 
-_RUNS: Final = {"sound": sound, "serial": serial_line, "kiss": kiss}
+_RUNS: Final = {"serial": serial_line, "kiss": kiss}
 
 
 def main() -> None:
     """Run one of the links."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("link", choices=[*_RUNS, "channel"])
+    parser.add_argument("link", choices=[*_RUNS, "sound", "channel"])
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--clips", type=Path, help="folder of speech files")
     parser.add_argument("--loss", type=float, default=0.02, help="of the data channel's datagrams")
+    parser.add_argument(
+        "--over", type=float, metavar="S", help="kiss: one over of so many seconds, without a pause"
+    )
+    parser.add_argument(
+        "--noise", type=float, metavar="DBFS", help="kiss: noise between the modems"
+    )
     parser.add_argument("--crash", action="store_true", help="kill the sound server at the end")
+    parser.add_argument(
+        "--realtime",
+        action="store_true",
+        help="the sound server and the daemons come before other programs (SCHED_RR)",
+    )
     parser.add_argument("--config", help="instead of the link's own file in configs/")
     arguments = parser.parse_args()
     programs = {
@@ -457,13 +609,16 @@ def main() -> None:
         return
     if arguments.clips is None:
         parser.error("give a folder of speech files with --clips")
-    clips = sorted(arguments.clips.glob("*.flac")) or sorted(arguments.clips.glob("*.wav"))
+    clips = [clip.path for clip in load_clips(arguments.clips)]
     pcm = programme(clips, 60.0 * arguments.minutes)
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.link == "sound":
+            print(sound(pcm, Path(folder), arguments))
+            return
         done, words = _RUNS[arguments.link](pcm, Path(folder), arguments)
     for start, delay in done.delays():
         print(f"{start:7.0f} s  delay {1000 * delay:6.0f} ms")
-    print(f"runs of digital zeros over 20 ms: {done.zero_runs()}")
+    print(f"runs of digital zeros over 20 ms: {_listed(done.zero_runs())}")
     print(words)
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.receiver --docs
 
 measures everything and rewrites the table and the plot of docs/receiver.md. Finished clips are
-kept in the cache, by the codec's weights. `--limit 10 --measures distillmos,plcmos,stoi` is a
-quick look. `benchmarks.receiver_delay` measures delay against jitter, `benchmarks.gate` the
-sender's gate.
+kept in the cache, by the codec's weights, so that several processes may share the `--cases`.
+`--limit 10 --measures distillmos,plcmos,stoi` is a quick look. `benchmarks.receiver_delay`
+measures delay against jitter, `benchmarks.gate` the sender's gate.
 """
 
 from __future__ import annotations
@@ -30,14 +30,18 @@ from benchmarks.measures import Evaluator, limit_threads
 from benchmarks.packages import need
 from benchmarks.table import write_page
 from linkcodec.codec import Codec, Decoder, load_codec
+from linkcodec.exceptions import InputError
 from linkcodec.frame import LOST, Frame, PlayoutItem
 from transport.quality import QualityMeter
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
-_KEY_VERSION: Final = 2
+_KEY_VERSION: Final = 3
 
 CASES: Final = ((0.0, 1.0), (0.05, 1.0), (0.1, 1.0), (0.1, 2.0), (0.1, 4.0), (0.2, 2.0))
 """Shares of frames lost, and mean lengths of a run of losses (Gilbert-Elliott)."""
+
+_WORDS: Final = ((0.0, 1.0), (0.1, 2.0))
+"""Where words are recognised, for our method: it takes longer than all the rest."""
 
 Play = Callable[[Decoder, Sequence[PlayoutItem], int], list[Pcm]]
 
@@ -132,6 +136,7 @@ class Bench:
         self._evaluator = evaluator
         self._plcmos = plcmos
         self._cache = cache
+        self._frames: dict[str, list[Frame]] = {}
 
     def run(self, clips: Sequence[Clip], *, method: str, loss: float, burst: float) -> Row:
         """All clips; cached ones cost nothing."""
@@ -139,30 +144,46 @@ class Bench:
         name = f"receiver-{info.name}-{method}-{loss:g}-{burst:g}"
         cache = None if self._cache is None else ResultCache(self._cache, name)
         key = f"{_KEY_VERSION}:{info.version}/{info.weights_hash}:{self._quantizers}"
+        words = method == "ours" and (loss, burst) in _WORDS
+        measures = [name for name in self._evaluator.measures if words or name != "wer"]
         wanted = {"estimate", *(["plcmos"] if self._plcmos else [])}
-        wanted |= {"words" if name == "wer" else name for name in self._evaluator.measures}
+        wanted |= {"words" if name == "wer" else name for name in measures}
         rows = []
         for number, clip in enumerate(clips):
             known: Scores = {} if cache is None else cache.get(clip.stem, key)
             if not wanted <= set(known):
-                known = self._measure(clip, METHODS[method], loss, burst, seed=1000 + number)
+                lost = loss_trace(
+                    len(self._encoded(clip)), loss=loss, burst=burst, seed=1000 + number
+                )
+                known = self._measure(clip, METHODS[method], lost, measures)
                 if cache is not None:
                     cache.add(clip.stem, key, known)
-            rows.append(known)
+            # What was recognised of some clips under other settings makes no mean.
+            kept = words or not {"words", "word_errors"} & known.keys()
+            rows.append(known if kept else {**known, "words": None, "word_errors": None})
         return Row(method=method, loss=loss, burst=burst, scores=_means(rows), clips=rows)
 
-    def _measure(self, clip: Clip, play: Play, loss: float, burst: float, *, seed: int) -> Scores:
+    def _encoded(self, clip: Clip) -> list[Frame]:
+        if clip.stem not in self._frames:
+            samples = resample(read_clip(clip.path), SAMPLE_RATE, self.codec.info.sample_rate)
+            encoder = self.codec.encoder(quantizers=self._quantizers)
+            self._frames[clip.stem] = encoder.push(samples) + encoder.flush()
+        return self._frames[clip.stem]
+
+    def _measure(
+        self, clip: Clip, play: Play, lost: npt.NDArray[np.bool_], measures: Sequence[str]
+    ) -> Scores:
         info = self.codec.info
         pcm = read_clip(clip.path)
-        samples = resample(pcm, SAMPLE_RATE, info.sample_rate)
-        encoder = self.codec.encoder(quantizers=self._quantizers)
-        frames = encoder.push(samples) + encoder.flush()
-        lost = loss_trace(len(frames), loss=loss, burst=burst, seed=seed)
+        frames = self._encoded(clip)
         items = [LOST if gone else frame for frame, gone in zip(frames, lost, strict=True)]
         decoded = np.concatenate(play(self.codec.decoder(), items, info.frame_size))
-        decoded = align(decoded, delay=info.delay, length=samples.size)
+        length = round(pcm.size * info.sample_rate / SAMPLE_RATE)
+        decoded = align(decoded, delay=info.delay, length=length)
         heard = align(resample(decoded, info.sample_rate, SAMPLE_RATE), delay=0, length=pcm.size)
-        scores = self._evaluator.evaluate(pcm, heard, clip.text, language=clip.language)
+        scores = self._evaluator.evaluate(
+            pcm, heard, clip.text, language=clip.language, measures=measures
+        )
         if self._plcmos is not None:
             scores |= self._plcmos.score(heard)
         meter = QualityMeter()
@@ -189,14 +210,26 @@ def _means(rows: Sequence[Scores]) -> Scores:
 
 def correlation(rows: Sequence[Row]) -> float:
     """Pearson's, of the running estimate and DistillMOS over all clips of our method."""
-    pairs = [
-        (one["estimate"], one["distillmos"])
-        for row in rows
-        if row.method == "ours"
-        for one in row.clips
-        if one.get("estimate") is not None and one.get("distillmos") is not None
-    ]
+    pairs = [pair for row in rows if row.method == "ours" for pair in _pairs(row)]
     return float(np.corrcoef(np.array(pairs, dtype=float).T)[0, 1])
+
+
+def fall_correlation(rows: Sequence[Row]) -> float:
+    """The same of how far both fall below the clip's values without losses: the receiver cannot
+    know how well a voice is coded, in which clips differ more than by their losses."""
+    ours = [row for row in rows if row.method == "ours"]
+    clear = _pairs(next(row for row in ours if not row.loss))
+    falls = [np.subtract(_pairs(row), clear) for row in ours if row.loss]
+    return float(np.corrcoef(np.concatenate(falls).T)[0, 1])
+
+
+def _pairs(row: Row) -> list[tuple[float, float]]:
+    return [
+        (estimate, measured)
+        for one in row.clips
+        if (estimate := one.get("estimate")) is not None
+        and (measured := one.get("distillmos")) is not None
+    ]
 
 
 def fall(rows: Sequence[Row]) -> str:
@@ -236,7 +269,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     """Each measure over the losses, a line for each method."""
     need("matplotlib").use("Agg")
     pyplot: Any = need("matplotlib.pyplot", package="matplotlib")
-    names = [name for name in rows[0].scores if name not in {"lost", "estimate", "join"}]
+    names = [name for name in rows[0].scores if name not in {"lost", "estimate", "join", "wer"}]
     figure, axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.5), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         for method in METHODS:
@@ -265,8 +298,26 @@ def parser() -> argparse.ArgumentParser:
     add("--quantizers", type=int, default=8)
     add("--measures", default="stoi,distillmos,wer,plcmos")
     add("--threads", type=int, default=1)
+    add("--cases", metavar="N,...", help="only these, by their places in the table from 0 on")
     add("--docs", action="store_true", help="rewrite the table and plot of docs/receiver.md")
     return new
+
+
+def _cases(places: str | None) -> Sequence[tuple[float, float]]:
+    """Those of the option --cases.
+
+    Raises:
+        InputError: there is no such place.
+    """
+    if places is None:
+        return CASES
+    try:
+        chosen = [range(len(CASES)).index(int(place)) for place in places.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--cases {places}: give numbers from 0 to {len(CASES) - 1} with commas"
+        ) from None
+    return [CASES[place] for place in chosen]
 
 
 def run(options: argparse.Namespace, command: str) -> None:
@@ -275,6 +326,9 @@ def run(options: argparse.Namespace, command: str) -> None:
     Raises:
         LinkcodecError: it cannot be done.
     """
+    cases = _cases(options.cases)
+    if options.docs and CASES[0] not in cases:
+        raise InputError("--docs compares with no losses: add 0 to --cases")
     limit_threads(options.threads)
     measures = options.measures.split(",")
     evaluator = Evaluator(
@@ -291,16 +345,17 @@ def run(options: argparse.Namespace, command: str) -> None:
         cache=options.cache,
     )
     rows = []
-    for loss, burst in CASES:
+    for loss, burst in cases:
         for method in METHODS if loss else ("ours",):
             row = bench.run(clips, method=method, loss=loss, burst=burst)
             rows.append(row)
             print(method, loss, burst, row.scores, file=sys.stderr, flush=True)
     table = markdown(rows)
-    if "distillmos" in measures:
+    if "distillmos" in measures and CASES[0] in cases and len(cases) > 1:
         table += (
             f"\n\nCorrelation of the running estimate with DistillMOS over clips and losses: "
-            f"{correlation(rows):.2f}."
+            f"{correlation(rows):.2f}; of what losses take from both, clip by clip: "
+            f"{fall_correlation(rows):.2f}."
         )
     print(table)
     if options.docs:

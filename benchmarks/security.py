@@ -30,7 +30,14 @@ def with_keys(setup: WireSetup) -> WireSetup:
     suite = Suite(mode=SecurityMode(setup.security.mode), tag_bytes=setup.security.tag_bytes)
     return replace(
         setup,
-        outgoing=SenderSecurity(key=_KEY, suite=suite, station=1, clock=1.8e9, ledger=Ledger()),
+        outgoing=SenderSecurity(
+            key=_KEY,
+            suite=suite,
+            station=1,
+            clock=1.8e9,
+            ledger=Ledger(),
+            random_bits=random.Random(1).getrandbits,
+        ),
         incoming=ReceiverSecurity(key=_KEY, suite=suite, ledger=Ledger()),
     )
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.slots                all tables, some minutes
     python -m benchmarks.slots --seeds 2      the same, quicker and coarser
+    python -m benchmarks.slots joins slips    some of them
 
 Seeded and in virtual time; the figures in docs/slots.md come from it.
 """
@@ -182,7 +183,8 @@ def join_time(
     """
     rng = random.Random(f"{seed} join")
     setup = make_setup(quantizers=quantizers, framing=framing, security=security)
-    call = make_call(setup, seconds=14.0 + 2 * security.announce_seconds, seed=seed, talks=talks)
+    every = security.announce_every("slots")
+    call = make_call(setup, seconds=14.0 + 2 * every, seed=seed, talks=talks)
     size = len(call.slots[0])
     receiver = SlotReceiver(setup)
     known = 20 if outage else 0
@@ -261,57 +263,73 @@ def cost(*, quantizers: int, ber: float, seconds: float = 60.0) -> tuple[float, 
 _BURST_BITS: Final = 12
 
 
-def main() -> None:
-    """Print all tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--joins", type=int, default=200)
-    seeds = parser.parse_args()
+def _errors(*, seeds: int) -> None:
     print("| books | bit errors | first book | first 4 | all | wrong, passed | not locked |")
     print("|---|---|---|---|---|---|---|")
     for quantizers in (8, 7, 6, 5, 4):
         for ber in (1e-3, 1e-2, 2e-2):
-            runs = [
-                with_errors(quantizers=quantizers, ber=ber, seed=seed)
-                for seed in range(seeds.seeds)
-            ]
+            runs = [with_errors(quantizers=quantizers, ber=ber, seed=seed) for seed in range(seeds)]
             print(_row(f"{quantizers} | {ber:g}", runs), flush=True)
-    print(f"\nBursts of {_BURST_BITS} bits, half of them wrong; 1 % wrong bits in all\n")
+
+
+def _bursts(*, seeds: int) -> None:
+    print(f"Bursts of {_BURST_BITS} bits, half of them wrong; 1 % wrong bits in all\n")
     for quantizers in (8, 6, 4):
         for depth in (1, 2, 4, 8):
             runs = []
-            for seed in range(max(1, seeds.seeds // 4)):
+            for seed in range(max(1, seeds // 4)):
                 call = make_call(
                     make_setup(quantizers=quantizers, depth=depth), seconds=60.0, seed=seed
                 )
                 rng = np.random.default_rng(seed)
                 runs.append(over_errors(call, errors=bursts(ber=0.01, length=_BURST_BITS, rng=rng)))
             print(_row(f"{quantizers} | {depth} slots", runs), flush=True)
+
+
+def _joins(*, starts: int) -> None:
     for framing, quantizers in (("sync", 8), ("sync", 6), ("8n1", 6)):
         for outage in (0.0, 10.0):
             times = [
                 join_time(quantizers=quantizers, seed=seed, framing=framing, outage=outage)
-                for seed in range(seeds.joins)
+                for seed in range(starts)
             ]
             _print_join(f"{framing}, {quantizers} books, outage {outage:g} s", times)
+
+
+def _slips(*, places: int) -> None:
+    for framing, quantizers in (("sync", 8), ("sync", 6), ("8n1", 6)):
         for insert in (True, False):
             costs = [
                 slip_cost(quantizers=quantizers, seed=seed, insert=insert, framing=framing)
-                for seed in range(seeds.joins)
+                for seed in range(places)
             ]
             print(
                 f"{framing}, {quantizers} books, a byte {'too many' if insert else 'lost'}: "
                 f"{statistics.mean(costs):.2f} frames lost (mean), {max(costs)} (most)",
                 flush=True,
             )
+
+
+def _secured(*, starts: int) -> None:
     for framing, quantizers in (("sync", 7), ("8n1", 5)):
         for every in (0.64, 1.28, 2.56, 5.0):
             security = SecurityConfig(mode="encrypted", announce_seconds=every)
             times = [
                 join_time(quantizers=quantizers, seed=seed, framing=framing, security=security)
-                for seed in range(seeds.joins)
+                for seed in range(starts)
             ]
             _print_join(f"{framing}, {quantizers} books, encrypted, told every {every:g} s", times)
+        security = SecurityConfig(mode="encrypted")
+        times = [
+            join_time(
+                quantizers=quantizers, seed=seed, framing=framing, security=security, outage=10.0
+            )
+            for seed in range(starts)
+        ]
+        _print_join(f"{framing}, {quantizers} books, encrypted, outage 10 s", times)
+
+
+def _costs() -> None:
     for quantizers in (8, 6):
         for ber in (0.0, 1e-3, 1e-2):
             sending, receiving = cost(quantizers=quantizers, ber=ber)
@@ -319,6 +337,29 @@ def main() -> None:
                 f"{quantizers} books, bit errors {ber:g}: {sending:.3f} ms to send a frame, "
                 f"{receiving:.3f} ms to receive one"
             )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", nargs="*", help=f"some of: {', '.join(_PARTS)} (default: all)")
+    parser.add_argument("--seeds", type=int, default=20, help="calls per row")
+    parser.add_argument("--joins", type=int, default=200, help="starts, outages and slips per line")
+    args = parser.parse_args()
+    for part in args.part or _PARTS:
+        if part not in _PARTS:
+            parser.error(f"unknown part {part}: use some of {', '.join(_PARTS)}")
+        _PARTS[part](args)
+
+
+_PARTS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
+    "errors": lambda args: _errors(seeds=args.seeds),
+    "bursts": lambda args: _bursts(seeds=args.seeds),
+    "joins": lambda args: _joins(starts=args.joins),
+    "slips": lambda args: _slips(places=args.joins),
+    "secured": lambda args: _secured(starts=args.joins),
+    "cost": lambda _: _costs(),
+}
 
 
 def _print_join(name: str, times: list[float | None]) -> None:

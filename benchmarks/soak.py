@@ -25,7 +25,7 @@ from typing import IO, Final
 import numpy as np
 
 from benchmarks.alignment import Pcm
-from benchmarks.clips import SAMPLE_RATE
+from benchmarks.clips import SAMPLE_RATE, load_clips
 from benchmarks.links import ROOT, programme
 from benchmarks.realpeers import free_udp_ports
 
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=4.0)
     parser.add_argument("--clips", type=Path, required=True, help="folder of speech files")
     arguments = parser.parse_args()
-    clips = sorted(arguments.clips.glob("*.flac")) or sorted(arguments.clips.glob("*.wav"))
+    clips = [clip.path for clip in load_clips(arguments.clips)]
     pcm = programme(clips, _PROGRAMME_SECONDS)
     with tempfile.TemporaryDirectory() as folder:
         run(pcm, 3600.0 * arguments.hours, Path(folder))

@@ -12,9 +12,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import av
 import numpy as np
 import numpy.typing as npt
 import soundfile  # type: ignore[import-untyped]
@@ -22,6 +21,9 @@ import soxr  # type: ignore[import-untyped]
 
 from linkcodec.codec import Pcm
 from linkcodec.exceptions import AudioFileError
+
+if TYPE_CHECKING:
+    import av
 
 __all__ = ["AudioWriter", "Resampler", "read_audio", "stream_audio", "write_audio"]
 
@@ -237,6 +239,8 @@ def _ffmpeg_blocks(path: _Path) -> tuple[int, Iterator[_Block]]:
 
 
 def _ffmpeg_frames(path: _Path) -> Iterator[av.AudioFrame]:
+    import av  # Here: it takes long to load, and a daemon seldom needs it.
+
     options = {"format_whitelist": _FFMPEG_FORMATS}
     # By number: without a name FFmpeg goes by the content, not by the suffix.
     with open(os.open(path, os.O_RDONLY), "rb") as file:
@@ -258,6 +262,8 @@ def _ffmpeg_frames(path: _Path) -> Iterator[av.AudioFrame]:
 def _ffmpeg_arrays(
     path: _Path, first: av.AudioFrame, frames: Iterable[av.AudioFrame]
 ) -> Iterator[_Block]:
+    import av
+
     resampler = av.AudioResampler(format="fltp", layout=first.layout, rate=first.sample_rate)
     try:
         for frame in itertools.chain([first], frames):

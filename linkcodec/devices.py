@@ -19,6 +19,7 @@ import numpy.typing as npt
 from linkcodec.audiofile import Resampler
 from linkcodec.codec import Pcm
 from linkcodec.exceptions import DeviceError
+from linkcodec.smoothing import RecentMean
 
 __all__ = [
     "AudioInput",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 _Channels = npt.NDArray[np.float32]
+
+_now = time.monotonic
 
 _BUFFER_SECONDS: Final = 0.5
 _BLOCK_SECONDS: Final = 0.01
@@ -85,6 +88,16 @@ class RingBuffer:
         return self._written - self._read
 
     @property
+    def written(self) -> int:
+        """Samples taken so far."""
+        return self._written
+
+    @property
+    def given(self) -> int:
+        """Samples given so far."""
+        return self._read
+
+    @property
     def free(self) -> int:
         """Samples that still fit."""
         return self._data.size - len(self)
@@ -124,6 +137,10 @@ class _Stream:
         self._sd = _sounddevice()
         self._closed = True
         self._direction = "input" if is_input else "output"
+        self.xruns = 0
+        """Times that the sound system lost sound, as it says."""
+        self._latency = RecentMean()
+        self._passed: tuple[int, float] | None = None
         kind = self._sd.InputStream if is_input else self._sd.OutputStream
         number = _find(device, is_input=is_input)
         try:
@@ -152,9 +169,14 @@ class _Stream:
         self._closed = False
 
     @property
-    def stream_latency(self) -> float:
-        """Seconds that PortAudio and the driver hold, as they say."""
-        return float(self._stream.latency)
+    def missed(self) -> int:
+        """Samples at the device's rate that this program was too late for."""
+        raise NotImplementedError
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the hardware, its driver and this class hold, a recent mean."""
+        return self._latency.value
 
     def _cannot_open(self, number: int, error: Exception) -> DeviceError:
         return _failed(f"sound {self._direction} {number} cannot be opened", error)
@@ -173,7 +195,7 @@ class _Stream:
                 return rate, channels
         return own_rate, min(2, most)  # Opening it says what is wrong.
 
-    def _callback(self, data: _Channels, frames: int, moment: object, status: object) -> None:
+    def _callback(self, data: _Channels, frames: int, moment: Any, status: object) -> None:
         raise NotImplementedError
 
     @property
@@ -210,13 +232,15 @@ class AudioInput(_Stream):
     def __init__(self, *, device: int | str | None, sample_rate: int) -> None:
         super().__init__(device=device, sample_rate=sample_rate, is_input=True)
         self._resampler = Resampler(self.device_rate, sample_rate)
+        self._sample_rate = sample_rate
+        self._given = 0
         self._ready = np.zeros(0, np.float32)
 
     def __enter__(self) -> AudioInput:
         return self
 
     @property
-    def dropped(self) -> int:
+    def missed(self) -> int:
         """Samples at the device's rate that nobody read in time."""
         return self._ring.dropped
 
@@ -239,10 +263,22 @@ class AudioInput(_Stream):
             time.sleep(_BLOCK_SECONDS)
             waited += _BLOCK_SECONDS
         given, self._ready = self._ready[:samples], self._ready[samples:]
+        self._given += samples
+        self._note_latency()
         return given
 
-    def _callback(self, data: _Channels, frames: int, moment: object, status: object) -> None:  # noqa: ARG002
+    def _note_latency(self) -> None:
+        """How long ago the last sample given was at the microphone."""
+        if self._passed is not None:
+            written, moment = self._passed
+            waiting = written / self.device_rate - self._given / self._sample_rate
+            self._latency.add(_now() - moment + waiting)
+
+    def _callback(self, data: _Channels, frames: int, moment: Any, status: object) -> None:
         self._ring.write(data[:, 0])
+        self.xruns += bool(status)
+        age = moment.currentTime - moment.inputBufferAdcTime
+        self._passed = (self._ring.written, _now() - age + frames / self.device_rate)
 
 
 class AudioOutput(_Stream):
@@ -253,11 +289,17 @@ class AudioOutput(_Stream):
         """Samples at the device's rate that were missing and played as zero, since the first
         `write`."""
         self._started = False
+        self._taken = 0
         super().__init__(device=device, sample_rate=sample_rate, is_input=False)
+        self._sample_rate = sample_rate
         self._resampler = Resampler(sample_rate, self.device_rate)
 
     def __enter__(self) -> AudioOutput:
         return self
+
+    @property
+    def missed(self) -> int:
+        return self.underruns
 
     @property
     def waiting(self) -> float:
@@ -276,8 +318,17 @@ class AudioOutput(_Stream):
             DeviceError: the device stopped.
         """
         self._check_alive()
+        self._note_latency()
+        self._taken += pcm.size
         self._ring.write(self._resampler.push(pcm))
         self._started = True
+
+    def _note_latency(self) -> None:
+        """How long the next sample takes to the ear, without its wait in the ring buffer."""
+        if self._passed is not None and self._started:
+            read, moment = self._passed
+            taken = self._taken / self._sample_rate - self.dropped / self.device_rate
+            self._latency.add(moment - _now() + taken - read / self.device_rate - self.waiting)
 
     def drain(self, *, timeout: float = 2.0) -> None:
         """Wait until all that was written is played, at most `timeout` seconds."""
@@ -288,10 +339,13 @@ class AudioOutput(_Stream):
             time.sleep(_BLOCK_SECONDS)
             waited += _BLOCK_SECONDS
 
-    def _callback(self, data: _Channels, frames: int, moment: object, status: object) -> None:  # noqa: ARG002
+    def _callback(self, data: _Channels, frames: int, moment: Any, status: object) -> None:
+        self.xruns += bool(status)
         given = self._ring.read_into(data[:, 0])
         data[given:, 0] = 0.0
         data[:, 1:] = data[:, :1]
+        ahead = moment.outputBufferDacTime - moment.currentTime
+        self._passed = (self._ring.given, _now() + ahead + frames / self.device_rate)
         if self._started:
             self.underruns += frames - given
 

@@ -86,6 +86,10 @@ words opens the gate, too: soft beginnings lie in the noise, where nothing votes
 times the usual deviation is asked for where noise is restless. The usual ones are those of steady
 noise at first, and averages over 1.6 s."""
 
+_ACROSS: Final = 1.5
+"""Across the border of two frames 1.5 times as much is asked for: there are more such rows, and
+noise must not open the gate with any."""
+
 _RISE_KEPT: Final = 4
 """Pieces (80 ms) after which an open gate closes that only such a rise has opened."""
 
@@ -315,6 +319,7 @@ class VoiceGate:
         self._unsent = 0
         self._weak: deque[bool] = deque(maxlen=max(1, self.settings.pre_roll_frames))
         self._rising = False
+        self._before: list[float] = []
         self._usual, self._spread = _USUAL_DB, _USUAL_SPREAD
         self._key_down = self._keyed = self._timed_out = False
         self._sent = 0
@@ -362,7 +367,7 @@ class VoiceGate:
             self._since_speech = 0 if speech else self._since_speech + 1
             if self._since_speech >= _NOISE_AFTER:
                 self._background.update(spectrum)
-        self._rising = self._rises(sorted(distances)[1])
+        self._rising = self._rises(distances)
         decision = self._advance(heard=heard)
         distance = sum(distances) / PIECES_PER_FRAME
         self._weak.append(distance > _WEAK_DB or sum(votes) >= _WEAK_VOTES)
@@ -374,13 +379,22 @@ class VoiceGate:
         decibels = 10 * np.log10(np.maximum(power / self._floor.power, 1.0))
         return math.sqrt(float(_mean(decibels**2)))
 
-    def _rises(self, distance: float) -> bool:
-        """Whether a frame lies higher above the floor than what is usual between words; of its
-        pieces the second lowest counts, so that a click does not."""
+    def _rises(self, distances: list[float]) -> bool:
+        """Whether 80 ms that end in this frame lie higher above the floor than what is usual
+        between words; of their pieces the second lowest counts, so that a click does not."""
         if self._floor.unsettled:
             return False
-        beyond = distance - self._usual
-        rises = beyond >= max(_RISE_DB, _RISE_SPREADS * self._spread)
+        row = [*self._before, *distances]
+        self._before = distances[1:]
+        seconds = [
+            sorted(row[end - PIECES_PER_FRAME : end])[1]
+            for end in range(PIECES_PER_FRAME, len(row) + 1)
+        ]
+        beyond = seconds[-1] - self._usual
+        least = max(_RISE_DB, _RISE_SPREADS * self._spread)
+        rises = beyond >= least
+        if self._state is GateState.QUIET:  # an open gate would hear the word's end once more
+            rises = rises or max(seconds) - self._usual >= _ACROSS * least
         if self._since_speech >= _NOISE_AFTER:
             self._usual += _USUAL_STEP * beyond
             self._spread += _USUAL_STEP * (abs(beyond) - self._spread)

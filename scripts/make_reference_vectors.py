@@ -4,6 +4,7 @@ Not needed to build or to test; run it where the reference is installed:
 
     python scripts/make_reference_vectors.py qwen    # qwen-tts 0.1.1, transformers 4.57.3
     python scripts/make_reference_vectors.py mimi    # transformers 5.3
+    python scripts/make_reference_vectors.py encoder # the encoder of qwen in transformers 5.3
 
 `--real FOLDER` does the same for the real shape and writes there, for `make test-full`.
 """
@@ -31,15 +32,17 @@ from benchmarks.qwen_reference import reference_modules  # noqa: E402
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("codec", choices=("qwen", "mimi"))
+    parser.add_argument("codec", choices=("qwen", "mimi", "encoder"))
     parser.add_argument("--real", type=Path, metavar="FOLDER")
     args = parser.parse_args()
     torch.set_num_threads(1)
     tiny = args.real is None
     seconds = 2 if tiny else 20
     with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
-        folder = Path(scratch) / "checkpoint" if tiny else args.real / args.codec
-        make = {"qwen": qwen_vectors, "mimi": mimi_vectors}[args.codec]
+        checkpoint = {"encoder": "qwen"}.get(args.codec, args.codec)
+        folder = Path(scratch) / "checkpoint" if tiny else args.real / checkpoint
+        makers = {"qwen": qwen_vectors, "mimi": mimi_vectors, "encoder": encoder_vectors}
+        make = makers[args.codec]
         vectors = make(folder, seconds=seconds, tiny=tiny)
     name = f"{args.codec}-{'tiny' if tiny else 'real'}.npz"
     path = (checkpoints.VECTORS if tiny else args.real) / name
@@ -84,6 +87,27 @@ def mimi_vectors(folder: Path, *, seconds: int, tiny: bool) -> dict[str, Any]:
     }
     encoded = model.encode(checkpoints.noise(seconds)[None], num_quantizers=16).audio_codes
     return {**vectors, "encoded": encoded[0].numpy()}
+
+
+def encoder_vectors(folder: Path, *, seconds: int, tiny: bool) -> dict[str, Any]:
+    """Codes of the Qwen tokenizer's encoder, run by a later transformers with its window."""
+    transformers = importlib.import_module("transformers")
+
+    checkpoints.write_qwen(folder, tiny=tiny)
+    fields = checkpoints.qwen_config(tiny=tiny)["encoder_config"]
+    model = transformers.MimiModel(transformers.MimiConfig(**fields)).eval()
+    weights = load_file(folder / "model.safetensors")
+    encoder = {
+        name.removeprefix("encoder."): value
+        for name, value in weights.items()
+        if name.startswith("encoder.")
+    }
+    missing, unexpected = model.load_state_dict(encoder, strict=False)
+    others = [name for name in missing if not name.startswith(("decoder", "upsample"))]
+    assert not unexpected, unexpected
+    assert not others, others
+    encoded = model.encode(checkpoints.noise(seconds)[None], num_quantizers=16).audio_codes
+    return {"encoded": encoded[0].numpy()}
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def call(
         wire=WireConfig(frames_per_packet=1, mode="slots", interleaver_slots=depth),
         label=CodecLabel(name="compact", version=1, quantizers=quantizers, weights=0xBEEF),
         station=StationConfig(call_sign="DL1ABC/P"),
-        security=SecurityConfig(mode=mode),
+        security=SecurityConfig(mode=mode, announce_seconds=5.0),
         outgoing=outgoing,
     )
     transmitter = SlotTransmitter(setup)

@@ -285,3 +285,48 @@ def test_a_process_that_stood_still_is_not_late_for_the_rest_of_the_call(stall: 
     # Hardly anything more than the stall itself is lost, and nothing is later than a second.
     assert len(during) > (25.0 - stall) / 0.08 * 0.9
     assert max(during) < before + 1.1
+
+
+def test_mute_by_configuration_and_by_hand() -> None:
+    core = SenderCore(codec=tonecodec.ToneCodec(), config=OPEN)
+    speech = tonecodec.speech_like(1.0)
+    core.push(speech, 1.0)
+    assert core.level_dbfs > -40
+    assert core.toggle_mute() == "the microphone is muted"
+    core.push(speech, 2.0)
+    assert core.level_dbfs == -100
+    assert core.figures(2.0).gauges["muted"] == 1.0
+    assert "audio.mute" in core.configure(OPEN)
+    assert core.muted  # another field changed, this one did not
+    core.configure(override(OPEN, {"audio.mute": True}))
+    core.configure(OPEN)
+    core.push(speech, 3.0)
+    assert core.level_dbfs > -40
+
+
+def test_automatic_level_brings_quiet_speech_up() -> None:
+    quiet = tonecodec.speech_like(8.0) * np.float32(0.1)
+    cores = [
+        SenderCore(
+            codec=tonecodec.ToneCodec(), config=override(CONFIG, {"audio.auto_level": wanted})
+        )
+        for wanted in (False, True)
+    ]
+    levels: list[list[float]] = [[], []]
+    for start in range(0, quiet.size - SIZE, SIZE):
+        for core, heard in zip(cores, levels, strict=True):
+            core.push(quiet[start : start + SIZE], (start + SIZE) / tonecodec.SAMPLE_RATE)
+            heard.append(core.level_dbfs)
+    assert np.mean(levels[1][-20:]) > np.mean(levels[0][-20:]) + 10
+
+
+def test_how_long_packets_wait_is_told() -> None:
+    core, _ = call(tonecodec.speech_like(4.0), OPEN)
+    assert core.latency()["line"] == pytest.approx(0.55, abs=0.05)
+    assert 0.0 <= core.latency()["queue"] < 0.1
+    flags = {"link.kind": "udp", "link.framing": "udp", "link.rate": 16_000}
+    network = SenderCore(codec=tonecodec.ToneCodec(), config=override(OPEN, flags))
+    network.push(tonecodec.speech_like(0.08 * 7), 2.0)
+    assert network.poll(2.0)[0].ticks == range(0)  # who speaks, and how
+    assert network.poll(2.1)[-1].ticks == range(7)
+    assert network.latency() == {"queue": pytest.approx(0.1), "line": 0.0}

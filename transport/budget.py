@@ -13,7 +13,7 @@ from transport.packet import MAX_PACKET, frames_that_fit, voice_packet_length
 from transport.sealing import announcement_length, sealed_length
 from transport.security import SecurityMode, Suite
 from transport.slot import SUPERFRAME, protection, slot_shape
-from transport.slot_security import TAG_BITS
+from transport.slot_security import TAG_BITS, told_superframes
 
 __all__ = [
     "Budget",
@@ -191,8 +191,9 @@ def check_fits(
 class SlotRow:
     """Slots with `quantizers` indices in each frame, one after another.
 
-    slot_bytes: of one slot. wire_bps, line_bps, overhead: as in `BudgetRow`. covered: indices,
-    from the first, in which `errors` wrong bits are repaired; both 0 without a code.
+    slot_bytes: of one slot. wire_bps, line_bps, overhead: as in `BudgetRow`. told: indices per
+    frame, on average, in whose place a session is told. covered: indices, from the first, in
+    which `errors` wrong bits are repaired; both 0 without a code.
     check_bits: of the check on the first two. side_bps: bits of control words per second while
     somebody speaks. send_ms: a slot on the line. spread_ms: what interleaving adds.
     """
@@ -202,6 +203,7 @@ class SlotRow:
     wire_bps: float
     line_bps: float
     overhead: float
+    told: float
     covered: int
     errors: int
     check_bits: int
@@ -212,10 +214,13 @@ class SlotRow:
     @property
     def protected(self) -> str:
         """The protection in words."""
+        words = [f"{self.check_bits}-bit check on books 1-2"] if self.check_bits else []
         if self.errors:
             some = f"1-{self.covered}" if self.covered > 1 else "1"
-            return f"{self.errors} wrong bits in books {some} repaired"
-        return f"{self.check_bits}-bit check on books 1-2" if self.check_bits else "none"
+            words = [f"{self.errors} wrong bits in books {some} repaired"]
+        if self.told:
+            words.append(f"{self.told:g} books tell of its session")
+        return ", ".join(words) or "none"
 
 
 def slot_budget(
@@ -225,10 +230,11 @@ def slot_budget(
     interleaver_slots: int = 1,
     max_quantizers: int = MAX_QUANTIZERS,
     tag_bits: int = 0,
+    told: float = 0.0,
 ) -> tuple[SlotRow, ...]:
     """For each number of quantizers that fits into the slots of a line, the most first.
 
-    tag_bits: of each slot, for security.
+    tag_bits: of each slot, for security. told: see `SlotRow`.
 
     Raises:
         ConfigError: the line has no slots.
@@ -245,7 +251,8 @@ def slot_budget(
                 slot_bytes=shape.size,
                 wire_bps=shape.bits / FRAME_SECONDS,
                 line_bps=line / FRAME_SECONDS,
-                overhead=1 - quantizers * INDEX_BITS / shape.bits,
+                overhead=1 - (quantizers - told) * INDEX_BITS / shape.bits,
+                told=told,
                 covered=shared.covered,
                 errors=shared.code.errors if shared.code else 0,
                 check_bits=shared.check_bits,
@@ -258,14 +265,22 @@ def slot_budget(
 
 
 def check_slots(
-    rate: int, framing: Framing, *, quantizers: int, interleaver_slots: int = 1, tag_bits: int = 0
+    rate: int,
+    framing: Framing,
+    *,
+    quantizers: int,
+    interleaver_slots: int = 1,
+    tag_bits: int = 0,
+    told: float = 0.0,
 ) -> SlotRow:
-    """The row for these settings; `tag_bits` of each slot are for security.
+    """The row for these settings, see `slot_budget`.
 
     Raises:
         ConfigError: they do not fit the line; the text has the numbers and what comes nearest.
     """
-    rows = slot_budget(rate, framing, interleaver_slots=interleaver_slots, tag_bits=tag_bits)
+    rows = slot_budget(
+        rate, framing, interleaver_slots=interleaver_slots, tag_bits=tag_bits, told=told
+    )
     for row in rows:
         if row.quantizers == quantizers:
             return row
@@ -294,6 +309,7 @@ def check_config(
             quantizers=quantizers,
             interleaver_slots=wire.interleaver_slots,
             tag_bits=slot_tag_bits(security),
+            told=_told(security, quantizers),
         )
     kept = announcing_bps(security, framing)
     try:
@@ -310,7 +326,7 @@ def check_config(
             raise
         raise ConfigError(
             f"{error} ({kept} of {link.rate} bit/s are for security's announcements every "
-            f"{security.announce_seconds:g} s)"
+            f"{security.announce_every(wire.mode):g} s)"
         ) from None
     # A packet still goes at the line's own rate.
     return replace(row, send_ms=row.send_ms * (link.rate - kept) / link.rate)
@@ -321,12 +337,19 @@ def announcing_bps(security: SecurityConfig, framing: Framing) -> int:
     if security.mode == "off":
         return 0
     bits = line_bits(announcement_length(_suite(security)), framing)
-    return math.ceil(bits / security.announce_seconds)
+    return math.ceil(bits / security.announce_every("packets"))
 
 
 def slot_tag_bits(security: SecurityConfig) -> int:
     """Bits of each slot that security takes."""
     return 0 if security.mode == "off" else TAG_BITS
+
+
+def _told(security: SecurityConfig, quantizers: int) -> float:
+    """Indices per frame of slots in whose place a session is told, on average."""
+    if security.mode == "off" or quantizers == 1:
+        return 0.0
+    return 1 / told_superframes(security.announce_every("slots"))
 
 
 def _tag_bytes(security: SecurityConfig) -> int:

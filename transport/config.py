@@ -330,7 +330,8 @@ class SecurityConfig:
     key_file: file that `linkcodec key new` made; empty for the environment's LINKCODEC_KEY.
     tag_bytes: of the tag of each packet, an even number from 4 to 16.
     station: number of this end, 0 to 255; no two that send may have the same.
-    announce_seconds: how often a sender tells its session to those who join.
+    announce_seconds: how often a sender tells its session to those who join; None for what
+        `announce_every` chooses.
     rekey_minutes: how long a session's keys are used.
     state_dir: folder that keeps the newest session of each peer; empty for the user's own.
     """
@@ -339,20 +340,27 @@ class SecurityConfig:
     key_file: str = ""
     tag_bytes: int = 4
     station: int = 0
-    announce_seconds: float = 5.0
+    announce_seconds: float | None = None
     rekey_minutes: float = 60.0
     state_dir: str = ""
 
     def __post_init__(self) -> None:
         _check_choice("security.mode", self.mode, ("off", "authenticated", "encrypted"))
         _check_range("security.station", self.station, 0, 255)
-        _check_range("security.announce_seconds", self.announce_seconds, 0.5, 60)
+        if self.announce_seconds is not None:
+            _check_range("security.announce_seconds", self.announce_seconds, 0.5, 60)
         _check_range("security.rekey_minutes", self.rekey_minutes, 1, 1440)
         if self.tag_bytes not in range(4, 17, 2):
             raise ConfigError(
                 f"security.tag_bytes = {self.tag_bytes} is not possible: "
                 "use 4, 6, 8, 10, 12, 14 or 16"
             )
+
+    def announce_every(self, mode: str) -> float:
+        """Seconds from one announcement to the next in a mode of [wire]; docs/security.md."""
+        if self.announce_seconds is not None:
+            return self.announce_seconds
+        return 1.28 if mode == "slots" else 5.0
 
 
 @dataclass(frozen=True, kw_only=True)

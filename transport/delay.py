@@ -20,7 +20,9 @@ _MOST_PACKETS: Final = 400
 _LEAST_PACKETS: Final = 10
 
 _MARGIN: Final = 0.04
-"""Seconds beyond the quantile that are spent where late packets need no more than that."""
+_REACH: Final = 0.06
+"""Seconds beyond the quantile that are spent, and that may be spent where they catch all of the
+recent packets: a quantile of some hundred packets is uncertain by a fifth of their mean delay."""
 
 _SPARE: Final = 0.01
 _SPARE_FOR_DRIFT: Final = 6.0
@@ -181,5 +183,8 @@ class DelayEstimator:
         # Packets that no permitted delay would have caught say nothing about the best one.
         del delays[bisect_right(delays, self._ceiling) :]
         quantile = delays[math.ceil(self._config.quantile * len(delays)) - 1] if delays else 0.0
+        latest = delays[-1] if delays else 0.0
         spare = _SPARE + _SPARE_FOR_DRIFT * abs(rate)
-        self._wanted = min(quantile + _MARGIN, delays[-1] + spare) if delays else 0.0
+        catches_all = latest + _SPARE <= quantile + _REACH
+        most = quantile + (_REACH if catches_all else _MARGIN)
+        self._wanted = min(most, latest + spare) if delays else 0.0

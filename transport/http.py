@@ -1,6 +1,7 @@
 """A small HTTP/1.1 server and client: one bounded request per connection (RFC 9112).
 
-What signalling and the gateway need, and no more: no chunks, no pipelining, no files.
+What signalling and the gateway need, and no more: no chunks, no pipelining, no files. aiortc
+brings no server along, and a framework would be a dozen packages for two kinds of request.
 """
 
 from __future__ import annotations

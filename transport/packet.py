@@ -36,7 +36,9 @@ __all__ = [
     "VoicePacket",
     "WirePacket",
     "check_bytes",
+    "foreign_version",
     "frames_that_fit",
+    "other_format",
     "parse",
     "serialise",
     "voice_packet_length",
@@ -387,11 +389,27 @@ def parse(data: bytes) -> WirePacket:
     return _parse_control(subtype, tick, body)
 
 
-def check_bytes(content: bytes) -> bytes:
+def check_bytes(content: bytes, *, version: bytes = _VERSION_BYTE) -> bytes:
     """The check over a packet; hello and bye keep it from version to version."""
     known_to_all = content[0] & 0xE0 == _CONTROL >> 8
-    check = crc16.ibm_3740(content if known_to_all else content + _VERSION_BYTE)
+    check = crc16.ibm_3740(content if known_to_all else content + version)
     return check.to_bytes(2, "big")
+
+
+def foreign_version(data: bytes) -> int | None:
+    """The format version, not this one, whose check these bytes pass; None if there is none."""
+    for version in range(1, 16):
+        if check_bytes(data[:-2], version=bytes([version])) == data[-2:]:
+            return version if version != FORMAT_VERSION else None
+    return None
+
+
+def other_format(theirs: int, own: int = FORMAT_VERSION) -> str:
+    """In words, why a sender of another format version is not heard."""
+    return (
+        f"the sender uses wire format {theirs}, this receiver {own}: "
+        "install the same version of linkcodec on both sides"
+    )
 
 
 def _frames(body: bytes, quantizers: int) -> tuple[Frame, ...]:

@@ -126,7 +126,7 @@ class PacketTransmitter(Transmitter):
         self._sealer: PacketSealer | None = None
         if setup.outgoing is not None:
             self._sealer = PacketSealer(
-                setup.outgoing, announce_seconds=setup.security.announce_seconds
+                setup.outgoing, announce_seconds=setup.security.announce_every("packets")
             )
         self._controller = Controller(patience=setup.adaptation.patience_seconds)
         self._ladders = {bursty: self._ladder(bursty=bursty) for bursty in (False, True)}

@@ -11,7 +11,14 @@ from typing import Final
 
 from linkcodec.exceptions import PacketError
 from linkcodec.frame import FRAME_SECONDS
-from transport.packet import MAX_PACKET, TICKS, check_bytes, parse
+from transport.packet import (
+    MAX_PACKET,
+    TICKS,
+    check_bytes,
+    foreign_version,
+    other_format,
+    parse,
+)
 from transport.security import (
     ANNOUNCEMENT_BYTES,
     ENCRYPTED_UNHEARD,
@@ -166,7 +173,13 @@ class PacketOpener:
     def _announce(self, data: bytes, now: float) -> None:
         content = data[:-_CHECK]
         if check_bytes(content) != data[-_CHECK:]:
-            raise PacketError("wrong CRC of an announcement")
+            version = foreign_version(data)
+            if version is None:
+                raise PacketError("wrong CRC of an announcement")
+            self._problem = other_format(version)
+            if self._security is not None:
+                self._security.refuse(self._problem)
+            raise PacketError(self._problem)
         if data[0] & _ARGUMENT:
             raise PacketError("an announcement has no argument")
         if self._security is not None:

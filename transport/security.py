@@ -459,17 +459,17 @@ class ReceiverSecurity:
         try:
             announcement = Announcement.parse(data)
         except PacketError as error:
-            self._refuse(str(error))
+            self.refuse(str(error))
             return None
         if announcement.suite != self.suite:
-            self._refuse(
+            self.refuse(
                 f"the sender's security is {announcement.suite}, this receiver's {self.suite}: "
                 "set the same [security] on both sides"
             )
             return None
         session = self._session(announcement)
         if not session.announced_by(data[:ANNOUNCEMENT_BYTES], data[ANNOUNCEMENT_BYTES:]):
-            self._refuse("the sender has another key: copy the key file to both sides")
+            self.refuse("the sender has another key: copy the key file to both sides")
             return None
         return self._trust(announcement, session, now)
 
@@ -485,7 +485,7 @@ class ReceiverSecurity:
 
     def _trust(self, announcement: Announcement, session: Session, now: float) -> Session | None:
         if objection := self._objection(announcement):
-            self._refuse(objection)
+            self.refuse(objection)
             return None
         self.problem = ""
         context = self._context(announcement)
@@ -511,7 +511,8 @@ class ReceiverSecurity:
             )
         return ""
 
-    def _refuse(self, problem: str) -> None:
+    def refuse(self, problem: str) -> None:
+        """Note an announcement that is not trusted, and why, in words."""
         self.statistics.announcements_refused += 1
         self.problem = problem
 

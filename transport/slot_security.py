@@ -26,7 +26,15 @@ from transport.security import (
 )
 from transport.slot import COUNTERS, SUPERFRAME, Sign, unverified
 
-__all__ = ["TAG_BITS", "Part", "SlotListener", "SlotOpener", "SlotSealer", "piece_sign"]
+__all__ = [
+    "TAG_BITS",
+    "Part",
+    "SlotListener",
+    "SlotOpener",
+    "SlotSealer",
+    "piece_sign",
+    "told_superframes",
+]
 
 TAG_BITS: Final = 11
 """Bits of the keyed check on the first indices of a frame: as many as one index, so that 1200
@@ -69,6 +77,18 @@ _HALF_BITS: Final = _SESSION_BITS // 2
 _PIECE_BITS: Final = _SESSION_BITS // SUPERFRAME
 """Of a session superframe in each of its frames: one index."""
 
+_LASTING_PIECES: Final = 8 * _SESSION_BYTES // _PIECE_BITS
+"""Pieces without bits of the check; what they say changes at most once in eleven minutes."""
+
+_TAILS: Final = (1, 2)
+"""Superframes after one whose end is known in which its beginning may come again."""
+
+_TOLD_PIECES: Final = _TOLD_BITS // _PIECE_BITS
+"""Pieces that are whole within those bits."""
+
+_EQUAL: Final = 2
+"""What a piece that is as it was announced counts against others that are not."""
+
 _SESSION_PAUSE: Final = 12
 """Slots from one session slot to the next while nobody speaks: about a second."""
 
@@ -104,6 +124,15 @@ def piece_sign(sign: Sign) -> Sign:
     return sign if sign is unverified else lambda content: sign(content + b"\1")
 
 
+def told_superframes(announce_seconds: float) -> int:
+    """Superframes from one that tells of its session to the next, 1 to 16.
+
+    A power of two, so that the counter on the wire goes round with it.
+    """
+    superframes = max(1.0, announce_seconds / (SUPERFRAME * FRAME_SECONDS))
+    return min(COUNTERS, 1 << round(math.log2(superframes)))
+
+
 class SlotSealer:
     """Checks and masks of a sender's slots; numbers are those of slots, unwrapped.
 
@@ -116,9 +145,7 @@ class SlotSealer:
         self._security = security
         self._every = max(_LEAST_BETWEEN, round(announce_seconds / FRAME_SECONDS))
         self._announced_at: int | None = None
-        # A power of two, so that the counter on the wire goes round with it.
-        superframes = max(1.0, announce_seconds / (SUPERFRAME * FRAME_SECONDS))
-        self._superframes = min(COUNTERS, 1 << round(math.log2(superframes)))
+        self._superframes = told_superframes(announce_seconds)
         self._told_at: int | None = None
         self._turns = 0
 
@@ -166,23 +193,31 @@ class SlotSealer:
         """
         if number // SUPERFRAME % self._superframes:
             return ()
-        value = self._session_word(number)
-        return tuple(
-            value >> _PIECE_BITS * place & (1 << _PIECE_BITS) - 1
-            for place in range(SUPERFRAME - 1, -1, -1)
-        )
+        return _pieces(self._session_word(number))
 
     def _session_word(self, number: int) -> int:
         counter = number + _FIRST
         # While the next session is announced, those who join need the one in use as well.
         self._turns += 1
         current, announced = self._security.at(counter), self._security.announced(counter)
-        session = announced if self._turns % 2 else current
-        turn = counter // _CYCLE & 0xFFFF
-        content = session.number.to_bytes(6, "big") + bytes([session.station])
-        content += turn.to_bytes(2, "big")
-        tag = _signer(session, Part.SESSION, counter)(content)
-        return int.from_bytes(content, "big") << _TAG_BITS | tag
+        return _session_word(announced if self._turns % 2 else current, counter)
+
+
+def _session_word(session: Session, counter: int) -> int:
+    """What tells of a session from the slot of this counter on."""
+    turn = counter // _CYCLE & 0xFFFF
+    content = session.number.to_bytes(6, "big") + bytes([session.station])
+    content += turn.to_bytes(2, "big")
+    tag = _signer(session, Part.SESSION, counter)(content)
+    return int.from_bytes(content, "big") << _TAG_BITS | tag
+
+
+def _pieces(word: int) -> tuple[int, ...]:
+    """What each frame of a session superframe carries of such a word."""
+    return tuple(
+        word >> _PIECE_BITS * place & (1 << _PIECE_BITS) - 1
+        for place in range(SUPERFRAME - 1, -1, -1)
+    )
 
 
 @dataclass(eq=False)
@@ -214,7 +249,7 @@ class SlotOpener:
         self._security = security
         self._guesses: list[_Guess] = []
         self._half: tuple[int, int] | None = None
-        self._pieces: deque[tuple[int, int]] = deque(maxlen=SUPERFRAME)
+        self._pieces: dict[int, dict[int, int]] = {}
 
     @property
     def problem(self) -> str:
@@ -264,19 +299,49 @@ class SlotOpener:
         return self._learn(self._half[1] << _HALF_BITS | value, number - 1, now)
 
     def piece(self, value: int, number: int, now: float) -> bool:
-        """Take what the frame in a slot may carry of its session; gives whether it is whole."""
-        if number % SUPERFRAME == 0:
-            self._pieces.clear()
-        self._pieces.append((number, value))
-        if number % SUPERFRAME < SUPERFRAME - 1 or len(self._pieces) < SUPERFRAME:
+        """Take what the frame in a slot may carry of its session; gives whether it is known now."""
+        superframe, index = divmod(number, SUPERFRAME)
+        if superframe not in self._pieces:
+            self._pieces = {
+                one: pieces
+                for one, pieces in self._pieces.items()
+                if 0 < superframe - one <= _TAILS[-1]
+            }
+            self._pieces[superframe] = {}
+        pieces = self._pieces[superframe]
+        pieces[index] = value
+        if index == SUPERFRAME - 1:
+            return self._join(pieces, superframe, now)
+        if index >= _LASTING_PIECES or self.in_use(number):
             return False
-        first = number - SUPERFRAME + 1
-        if self._pieces[0][0] != first:
+        # Who came in the middle of one superframe has its end, and now the beginning of another.
+        return any(
+            self._join({**self._pieces[one], **pieces}, one, now)
+            for one in (superframe - back for back in _TAILS)
+            if one in self._pieces
+        )
+
+    def _join(self, pieces: dict[int, int], superframe: int, now: float) -> bool:
+        """Take all pieces, if that they are; the check is that of this superframe."""
+        if len(pieces) < SUPERFRAME:
             return False
         word = 0
-        for _, one in self._pieces:
-            word = word << _PIECE_BITS | one
-        return self._learn(word, first, now)
+        for index in range(SUPERFRAME):
+            word = word << _PIECE_BITS | pieces[index]
+        return self._learn(word, superframe * SUPERFRAME, now)
+
+    def tells(self, value: int, number: int) -> bool:
+        """Whether the bits at the place of a last index are a piece of a session that is known.
+
+        Those of a session that is not are taken for an index: with a check that is right by
+        chance at the same time, so rarely that no frame is given up for it.
+        """
+        superframe, index = divmod(number, SUPERFRAME)
+        first = superframe * SUPERFRAME
+        return any(
+            _pieces(_session_word(one.session, max(first + one.offset, 0)))[index] == value
+            for one in self._guesses
+        )
 
     def _learn(self, word: int, number: int, now: float) -> bool:
         """Take a session that was told from this slot on; gives whether its tag is right."""
@@ -381,14 +446,11 @@ class SlotListener:
         self.problem = ENCRYPTED_UNHEARD if self._encrypted else SIGNED_UNVERIFIED
         self._told = announcement.session << 8 | announcement.station
         # The whole pieces that a session superframe begins with.
-        self._pieces = [
-            self._told >> shift & (1 << _PIECE_BITS) - 1
-            for shift in range(_TOLD_BITS - _PIECE_BITS, -1, -_PIECE_BITS)
-        ]
+        self._told_pieces = _pieces(self._told << _SESSION_BITS - _TOLD_BITS)[:_TOLD_PIECES]
         self._superframe = self._score = 0
 
-    def shorter(self, number: int) -> bool:
-        """Whether the last index of the frame in this slot is none."""
+    def tells(self, _value: int, number: int) -> bool:
+        """Whether the last index of the frame in this slot is none, as `piece` has seen."""
         return self._superframe == number // SUPERFRAME and self._score > 0
 
     def in_use(self, _number: int) -> bool:
@@ -400,8 +462,9 @@ class SlotListener:
         superframe, index = divmod(number, SUPERFRAME)
         if superframe != self._superframe:
             self._superframe, self._score = superframe, 0
-        if index < len(self._pieces):
-            self._score += 1 if value == self._pieces[index] else -1
+        if index < _TOLD_PIECES:
+            # An index is equal by chance once in 2048 frames; a piece is damaged more often.
+            self._score += _EQUAL if value == self._told_pieces[index] else -1
         return False
 
     def session_slot(self, payload: int, _number: int, _now: float, *, size: int) -> bool:

@@ -125,7 +125,7 @@ class SlotTransmitter(Transmitter):
         self._sealer: SlotSealer | None = None
         if setup.outgoing is not None:
             self._sealer = SlotSealer(
-                setup.outgoing, announce_seconds=setup.security.announce_seconds
+                setup.outgoing, announce_seconds=setup.security.announce_every("slots")
             )
         self._tag_bits = TAG_BITS if self._sealer else 0
         self._announcements = Outbox(body_bytes=self._shape.word_bytes, copies=1)

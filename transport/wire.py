@@ -23,7 +23,13 @@ from transport.config import (
     StationConfig,
     WireConfig,
 )
-from transport.packet import CODEC_NUMBERS, ByePacket, SilencePacket, VoicePacket
+from transport.packet import (
+    CODEC_NUMBERS,
+    ByePacket,
+    SilencePacket,
+    VoicePacket,
+    other_format,
+)
 from transport.security import ReceiverSecurity, SenderSecurity
 from transport.statistics import RateMeter, ReceiverStatistics, SenderStatistics
 
@@ -323,10 +329,7 @@ class WireReceiver(ABC):
 def check_label(information: LinkInformation, own: CodecLabel, format_version: int) -> str:
     """Why speech of this sender cannot be played, in one line; empty if it can."""
     if information.format_version != format_version:
-        return (
-            f"the sender uses wire format {information.format_version}, this receiver "
-            f"{format_version}: install the same version of linkcodec on both sides"
-        )
+        return other_format(information.format_version, format_version)
     names = {number: name for name, number in CODEC_NUMBERS.items()}
     theirs = names.get(information.codec_number, "an unknown codec")
     if (information.codec_number, information.codec_version) != (own.number, own.version):

@@ -19,9 +19,11 @@ import numpy as np
 from linkcodec import devices
 from linkcodec.app.command import AUDIO_SUFFIXES, check_output_path
 from linkcodec.app.config import MICROPHONE, SPEAKER, AudioConfig
+from linkcodec.app.metrics import Figures
 from linkcodec.audiofile import AudioWriter, Resampler, stream_audio
 from linkcodec.codec import CodecInfo, Pcm
 from linkcodec.exceptions import AudioFileError, DeviceError
+from linkcodec.frame import FRAME_SECONDS
 
 __all__ = [
     "AudioSink",
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 STANDARD_STREAM: Final = "-"
+
+SPEAKER_SECONDS: Final = 1.5 * FRAME_SECONDS
+"""Sound that waits for the speaker when the next frame is decoded."""
 
 _STALLED: Final = 0.5
 """Seconds behind real time after which a source no longer tries to catch up."""
@@ -76,6 +81,10 @@ class AudioSource(ABC):
             LinkcodecError: the source failed.
         """
 
+    def figures(self) -> Figures:
+        """What is known of the device, for people's tools (docs/receiver.md)."""
+        return Figures()
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the device or file."""
@@ -97,6 +106,10 @@ class AudioSink(ABC):
         Raises:
             LinkcodecError: the sink failed.
         """
+
+    def figures(self) -> Figures:
+        """What is known of the device, for people's tools (docs/receiver.md)."""
+        return Figures()
 
     @abstractmethod
     def close(self) -> None:
@@ -314,6 +327,14 @@ class _Reopening(Generic[_Stream]):
         self.stream: _Stream | None = open_stream()
         self.name = self.stream.name
         self.trouble = ""
+        self._before = (0, 0)
+
+    def counts(self, name: str) -> dict[str, float]:
+        """Samples, and stalls of the sound system, that got lost since the device was opened."""
+        missed, xruns = self._before
+        if self.stream is not None:
+            missed, xruns = missed + self.stream.missed, xruns + self.stream.xruns
+        return {f"{name}_missed_total": missed, f"{name}_xruns_total": xruns}
 
     def lost(self, error: DeviceError) -> None:
         """The stream failed."""
@@ -337,6 +358,8 @@ class _Reopening(Generic[_Stream]):
     def close(self) -> None:
         stream, self.stream = self.stream, None
         if stream is not None:
+            missed, xruns = self._before
+            self._before = missed + stream.missed, xruns + stream.xruns
             stream.close()
 
 
@@ -355,11 +378,12 @@ class MicrophoneSource(AudioSource):
         self._pace = Pace(_PIECE_SECONDS)
         self.name = self._device.name
 
-    @property
-    def latency(self) -> float:
-        """Seconds from the microphone to `read`, as far as PortAudio knows."""
+    def figures(self) -> Figures:
         stream = self._device.stream
-        return stream.stream_latency if stream is not None else 0.0
+        return Figures(
+            counters=self._device.counts("microphone"),
+            gauges={"latency_microphone_seconds": None if stream is None else stream.latency},
+        )
 
     def read(self, timeout: float) -> Pcm:
         stream = self._device.try_again()
@@ -404,17 +428,14 @@ class SpeakerSink(AudioSink):
             return stream.waiting
         return max(0.0, self._played_by - time.monotonic())
 
-    @property
-    def latency(self) -> float:
-        """Seconds from `write` to the ear, as far as PortAudio knows."""
+    def figures(self) -> Figures:
         stream = self._device.stream
-        return self.waiting + (stream.stream_latency if stream is not None else 0.0)
-
-    @property
-    def underruns(self) -> int:
-        """Samples that were missing since the device was opened, at its rate."""
-        stream = self._device.stream
-        return stream.underruns if stream is not None else 0
+        # From the moment for which a frame is decoded on.
+        latency = None if stream is None else SPEAKER_SECONDS + stream.latency
+        return Figures(
+            counters=self._device.counts("speaker"),
+            gauges={"latency_speaker_seconds": latency},
+        )
 
     def write(self, pcm: Pcm) -> None:
         stream = self._device.try_again()

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from linkcodec.app.audio import STANDARD_STREAM, FileSink
+from linkcodec.app.audio import STANDARD_STREAM, AudioSource, FileSink, Pace
 from linkcodec.app.status import StatusLine
 from linkcodec.codec import Pcm
 from linkcodec.exceptions import ConfigError, InputError
@@ -23,7 +23,7 @@ from transport.calls import CallControl, CallMessage, CallState
 from transport.packet import ByePacket
 from transport.wire import TextMessage, WireEvent
 
-__all__ = ["ANSWERS", "Telephone", "open_telephone", "recording_both"]
+__all__ = ["ANSWERS", "HeldBack", "Telephone", "open_telephone", "recording_both"]
 
 ANSWERS: Final = ("auto", "ask", "busy")
 
@@ -87,6 +87,37 @@ class Telephone:
             case CallState.ACTIVE:
                 return "the call is open"
         return f"no call: {self._control.reason}"
+
+
+class HeldBack(AudioSource):
+    """A recording that waits for the call to be taken; silence at the pace of real time till then.
+
+    samples: of a piece of silence.
+    """
+
+    def __init__(
+        self, source: AudioSource, telephone: Telephone, *, samples: int, seconds: float
+    ) -> None:
+        self.name = source.name
+        self._source = source
+        self._telephone = telephone
+        self._silence: Pcm = np.zeros(samples, np.float32)
+        self._pace = Pace(seconds)
+        self._begun = False
+
+    def read(self, timeout: float) -> Pcm:
+        self._begun = self._begun or self._telephone.active
+        if self._begun:
+            pcm = self._source.read(timeout)
+            self.ended = self._source.ended
+            return pcm
+        if not self._pace.wait(timeout):
+            return self._silence[:0]
+        self._pace.advance()
+        return self._silence
+
+    def close(self) -> None:
+        self._source.close()
 
 
 def _enter_pressed() -> bool:

@@ -31,7 +31,7 @@ from linkcodec.app.simulate import Simulation
 from linkcodec.audiofile import AudioWriter, Resampler, read_audio, stream_audio, write_audio
 from linkcodec.codec import Codec, Pcm, codec_names, load_codec
 from linkcodec.exceptions import CodecError, ConfigError, InputError, TokenFileError
-from linkcodec.frame import FRAME_SECONDS, INDEX_BITS, Frame
+from linkcodec.frame import FRAME_SECONDS, INDEX_BITS
 from linkcodec.tokenfile import TokenFile, load_tokens, save_tokens
 from transport.budget import BudgetRow, SlotRow, budget, check_config, slot_budget
 from transport.linerate import Framing
@@ -124,14 +124,16 @@ def _encode(args: argparse.Namespace) -> int:
     codec = load_codec(args.codec, weights=args.weights)
     info = codec.info
     quantizers = codec.check_quantizers(args.quantizers)
-    encoder = codec.encoder(quantizers=quantizers)
-    frames: list[Frame] = []
-    samples = 0
-    block = round(_BLOCK_SECONDS * info.sample_rate)
-    for pcm in stream_audio(args.input, info.sample_rate, block=block):
-        samples += pcm.size
-        frames += encoder.push(pcm)
-    frames += encoder.flush()
+    sizes: list[int] = []
+
+    def heard() -> Iterator[Pcm]:
+        block = round(_BLOCK_SECONDS * info.sample_rate)
+        for pcm in stream_audio(args.input, info.sample_rate, block=block):
+            sizes.append(pcm.size)
+            yield pcm
+
+    frames = tuple(codec.encode_blocks(heard(), quantizers=quantizers))
+    samples = sum(sizes)
     tokens = TokenFile(
         codec=info.name,
         codec_version=info.version,
@@ -141,7 +143,7 @@ def _encode(args: argparse.Namespace) -> int:
         quantizers=quantizers,
         samples=samples,
         delay=info.delay,
-        frames=tuple(frames),
+        frames=frames,
     )
     save_tokens(args.output, tokens)
     rate = INDEX_BITS * quantizers * info.sample_rate / info.frame_size

@@ -16,8 +16,8 @@ from linkcodec.exceptions import InputError, LinkcodecError
 
 __all__ = [
     "AUDIO_SUFFIXES",
-    "HangUpFlag",
     "Parser",
+    "SignalFlag",
     "StopFlag",
     "check_output_path",
     "finite",
@@ -155,21 +155,23 @@ class StopFlag:
         self._before.clear()
 
 
-class HangUpFlag:
-    """Turns true on each SIGHUP, by which a daemon is asked to read its configuration again.
+class SignalFlag:
+    """Turns true on each signal of one kind, such as SIGHUP, by which a daemon is asked to read
+    its configuration again.
 
     Use as a context manager, in the main thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: signal.Signals) -> None:
+        self._number = number
         self._set = False
 
     def __enter__(self) -> Self:
-        self._before: Any = signal.signal(signal.SIGHUP, self._handle)
+        self._before: Any = signal.signal(self._number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGHUP, self._before)
+        signal.signal(self._number, self._before)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         self._set = True

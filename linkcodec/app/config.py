@@ -78,7 +78,8 @@ class AudioConfig:
     `input` is "microphone", a file, or "-" for standard input; `output` is "speaker", a
     file, or "-" for standard output. A device is the name or number that
     `linkcodec devices` shows; empty means the system's default. `gain_db` is applied to
-    the input.
+    the input; `auto_level` then brings speech to -24 dB full scale, slowly; `mute` sends
+    silence instead.
     """
 
     input: str = MICROPHONE
@@ -86,6 +87,8 @@ class AudioConfig:
     input_device: str = ""
     output_device: str = ""
     gain_db: float = 0.0
+    auto_level: bool = False
+    mute: bool = False
 
     def __post_init__(self) -> None:
         if not -60.0 <= self.gain_db <= 60.0:

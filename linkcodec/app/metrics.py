@@ -26,8 +26,14 @@ class Figures:
     counters: these only go up. gauges: these go up and down; None where not known yet.
     """
 
-    counters: Mapping[str, float]
-    gauges: Mapping[str, float | None]
+    counters: Mapping[str, float] = field(default_factory=dict)
+    gauges: Mapping[str, float | None] = field(default_factory=dict)
+
+    def __or__(self, other: Figures) -> Figures:
+        """These and others."""
+        return Figures(
+            counters={**self.counters, **other.counters}, gauges={**self.gauges, **other.gauges}
+        )
 
     def renamed(self, prefix: str) -> Figures:
         """The same with a word before each name."""
@@ -50,7 +56,7 @@ def totals(statistics: object) -> dict[str, float]:
 class _Latest:
     """The figures that Prometheus gets when it asks, from another thread."""
 
-    figures: Figures = field(default_factory=lambda: Figures(counters={}, gauges={}))
+    figures: Figures = field(default_factory=Figures)
 
 
 class Reporter:
@@ -79,10 +85,7 @@ class Reporter:
             return
         self._next = now + INTERVAL
         if self.beside is not None:
-            figures = Figures(
-                counters={**figures.counters, **self.beside.counters},
-                gauges={**figures.gauges, **self.beside.gauges},
-            )
+            figures |= self.beside
         if self._latest is not None:
             self._latest.figures = figures
         if self._file is not None:

@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -45,7 +45,8 @@ _BARS: Final = "▁▂▃▄▅▆▇█"
 _FLOOR_DB: Final = -60.0
 _COLOURS: Final = {"good": "\x1b[32m", "bad": "\x1b[31m", "faint": "\x1b[2m", "bold": "\x1b[1m"}
 _PLAIN: Final = "\x1b[0m"
-_STAGES: Final = ("frame", "packet", "codec", "jitter_buffer")
+_STAGES: Final = ("frame", "packet", "codec", "jitter_buffer", "speaker")
+_OUTWARD_STAGES: Final = ("microphone", "queue", "line")
 
 Figures = Mapping[str, float]
 
@@ -203,8 +204,20 @@ class Watched:
             f"     {lamp}   {figures.get(f'{prefix}wire_bps', 0.0):.0f} bit/s   "
             f"{figures.get(f'{prefix}frames_sent_total', 0.0):.0f} frames sent, "
             f"{figures.get(f'{prefix}frames_dropped_total', 0.0):.0f} dropped",
+            f"     delay {self._delays(_OUTWARD_STAGES, prefix)}",
             "",
         ]
+
+    def _delays(self, stages: Sequence[str], prefix: str = "") -> str:
+        """The stages' delays and their sum."""
+        named = [(stage, f"{prefix}latency_{stage}_seconds") for stage in stages]
+        known = [
+            (stage.replace("_", " "), 1000 * self.figures[name])
+            for stage, name in named
+            if name in self.figures
+        ]
+        total = sum(delay for _, delay in known)
+        return f"{total:.0f} ms: " + ", ".join(f"{name} {delay:.0f}" for name, delay in known)
 
     def _incoming(self, width: int) -> list[str]:
         figures = self.figures
@@ -215,11 +228,6 @@ class Watched:
             lamp = self._paint(f"○ {since}", "bad")
         recent = 100 * _loss(figures, self._before[0] if len(self._before) > 1 else None)
         loss = f"{recent:.1f} % lost"
-        delays = [
-            (stage.replace("_", " "), 1000 * figures.get(f"latency_{stage}_seconds", 0.0))
-            for stage in _STAGES
-        ]
-        total = sum(delay for _, delay in delays)
         quality = figures.get("quality_mos")
         return [
             f"in   {meter(figures.get('level_dbfs', -100.0))}  "
@@ -228,8 +236,7 @@ class Watched:
             f"{self._paint(loss, 'bad') if recent > 2.0 else loss}   "
             f"{figures.get('frames_concealed_total', 0.0):.0f} concealed"
             + ("" if quality is None else f"   quality {quality:.1f} of 5"),
-            f"     delay here {total:.0f} ms: "
-            + ", ".join(f"{name} {delay:.0f}" for name, delay in delays),
+            f"     delay here {self._delays(_STAGES)}",
             f"     {figures.get('packets_damaged_total', 0.0):.0f} packets damaged, "
             f"drift {figures.get('drift_ppm', 0.0):.0f} ppm",
         ]

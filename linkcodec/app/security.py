@@ -259,7 +259,7 @@ def open_security(
                 clock=clock(),
                 ledger=files[-1].ledger,
                 rekey_seconds=60.0 * config.rekey_minutes,
-                ahead_seconds=3.0 * config.announce_seconds,
+                ahead_seconds=_ahead(config),
             )
         if receives:
             files.append(SessionFile(folder / f"{key.fingerprint}-heard.json"))
@@ -275,6 +275,11 @@ def open_security(
         raise
     security.files = tuple(files)
     return security
+
+
+def _ahead(config: SecurityConfig) -> float:
+    """Seconds before its first packet in which a session is told: in three announcements."""
+    return 3.0 * max(config.announce_every("slots"), config.announce_every("packets"))
 
 
 def listening_security(config: SecurityConfig) -> ReceiverSecurity | None:
@@ -301,7 +306,7 @@ def simulated_security(config: SecurityConfig) -> CallSecurity:
             clock=0.0,
             ledger=Ledger(),
             rekey_seconds=60.0 * config.rekey_minutes,
-            ahead_seconds=3.0 * config.announce_seconds,
+            ahead_seconds=_ahead(config),
             random_bits=lambda bits: 1 % (1 << bits),
         ),
         incoming=ReceiverSecurity(key=key, suite=suite, ledger=Ledger()),

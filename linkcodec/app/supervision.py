@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
 from typing import Final, Self
 
-from linkcodec.app.command import HangUpFlag
+from linkcodec.app.command import SignalFlag
 from linkcodec.app.config import CallConfig
 from linkcodec.app.status import StatusLine
 from linkcodec.exceptions import LinkcodecError
@@ -37,7 +38,7 @@ class Supervisor:
         self._parts = dict.fromkeys(parts, False)
         self._main = parts[0]
         self._next = 0.0
-        self._flag = HangUpFlag()
+        self._flag = SignalFlag(signal.SIGHUP)
         self._reloader: Reloader | None = None
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -11,10 +12,10 @@ from typing import Self
 
 import receiver
 import sender
-from linkcodec.app.audio import AudioSink, AudioSource, open_sink, open_source
-from linkcodec.app.callcontrol import ANSWERS, open_telephone, recording_both
+from linkcodec.app.audio import AudioSink, AudioSource, FileSource, open_sink, open_source
+from linkcodec.app.callcontrol import ANSWERS, HeldBack, open_telephone, recording_both
 from linkcodec.app.codecs import open_codec
-from linkcodec.app.command import StopFlag
+from linkcodec.app.command import SignalFlag, StopFlag
 from linkcodec.app.config import CallConfig
 from linkcodec.app.link import open_call_link
 from linkcodec.app.metrics import Reporter, add_metrics_options, open_reporter
@@ -25,6 +26,7 @@ from linkcodec.app.status import StatusLine, add_status_options, open_status
 from linkcodec.app.supervision import Reloader, Supervisor
 from linkcodec.codec import Codec
 from linkcodec.exceptions import LinkcodecError
+from linkcodec.frame import FRAME_SECONDS
 from transport.wire import WireEvent
 
 __all__ = ["CALL_OPTIONS", "Duplex", "add_arguments", "talk"]
@@ -195,6 +197,8 @@ def talk(args: argparse.Namespace) -> int:
     )
     codec = open_codec(config.codec)
     source = open_source(config.audio, codec.info)
+    if telephone is not None and isinstance(source, FileSource):
+        source = HeldBack(source, telephone, samples=codec.info.frame_size, seconds=FRAME_SECONDS)
     try:
         sink = open_sink(config.audio, codec.info)
     except BaseException:
@@ -211,16 +215,20 @@ def talk(args: argparse.Namespace) -> int:
             incoming=call.incoming,
             sample_rate=codec.info.sample_rate,
         ),
+        SignalFlag(signal.SIGUSR1) as mute,
         StopFlag() as stop,
     ):
 
         def attend(now: float) -> None:
+            if mute.take():
+                status.warn(call.outgoing.toggle_mute())
             if key is not None:
                 call.outgoing.key(down=key.down(now))
             if telephone is not None:
                 telephone.attend(call.outgoing, now)
             if reporter.due(now):
-                reporter.beside = call.outgoing.figures(now).renamed("send_")
+                known = call.outgoing.figures(now) | source.figures()
+                reporter.beside = known.renamed("send_")
 
         status.message(f"talking over {call.link.name}: {source.name} to {sink.name}")
         try:

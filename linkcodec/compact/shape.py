@@ -49,8 +49,15 @@ LAG_BAND: Final = (1200.0, 1800.0)
 """Hz between which the spectrum fades out before its autocorrelation is taken."""
 LAG_COST: Final = 0.03
 """What an octave down costs a candidate period against its strength (Boersma 1993)."""
+PERIOD_LAG: Final = 2
+"""Steps by which a period is found later than the decoder's step that it belongs to."""
+LATEST: Final = np.minimum(np.arange(STEPS_PER_FRAME), STEPS_PER_FRAME - 1 - PERIOD_LAG)
+"""For each step of a frame, the last one up to it whose period is known when the frame ends."""
 LAG_FLOOR: Final = 1e-4
 """Added to the power: silence has no period."""
+
+SEARCH_WIDTH: Final = 4
+"""Beginnings that the encoder's search through the books keeps."""
 
 SYNTHESIS_FRAME: Final = 320
 HOP: Final = 80

@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from linkcodec.compact.model import CompactModel, ModelConfig
+from linkcodec.compact.shape import FEATURES
 from linkcodec.compact.versions import CURRENT_VERSION
 from linkcodec.exceptions import CodecError
 from linkcodec.light.weights import damaged, read_file
+
+_ENTER = "encoder.enter.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,13 @@ def _sizes(card: dict[str, Any]) -> ModelConfig:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in card["sizes"].items()
     }
-    return ModelConfig(**values)
+    # Before `compact-4` the pitch had no way of its own.
+    return ModelConfig(**{"intonation": (0, 0)} | values)
+
+
+def _with_periods(enter: torch.Tensor) -> torch.Tensor:
+    """`compact-1` and `compact-2` did not hear the periods."""
+    return F.pad(enter, (0, FEATURES - enter.shape[1]))
 
 
 def load_weights(path: Path) -> Weights:
@@ -47,6 +57,7 @@ def load_weights(path: Path) -> Weights:
     try:
         model = CompactModel(_sizes(card))
         state = {name: torch.from_numpy(array.astype(np.float32)) for name, array in stored.items()}
+        state[_ENTER] = _with_periods(state[_ENTER])
         model.load_state_dict(state, strict=True)
         weights = Weights(model=model, version=int(card["version"]), hash=digest)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

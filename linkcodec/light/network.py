@@ -13,24 +13,38 @@ from linkcodec.compact.shape import (
     HIGHEST_LAG,
     LAG_FFT,
     LAG_FLOOR,
+    LATEST,
     LOWEST_LAG,
     MEL_BANDS,
     MEL_FFT,
     MEL_SCALE,
     MEL_WINDOW,
+    PERIOD_LAG,
     PITCH_BINS,
     PITCH_CENTRE,
     PITCH_RANGE,
     PITCH_SCALE,
     PITCH_WINDOW,
     SAMPLE_RATE,
+    SEARCH_WIDTH,
+    SPECTRA,
     STEP,
+    STEPS_PER_FRAME,
     Array,
     hann,
     lag_weights,
     mel_matrix,
 )
-from linkcodec.light.layers import Arrays, Context, Linear, Stage, merge, normalise, split
+from linkcodec.light.layers import (
+    Arrays,
+    Context,
+    Linear,
+    Stage,
+    gelu,
+    merge,
+    normalise,
+    split,
+)
 
 
 def windows(x: Array, length: int, hop: int) -> Array:
@@ -86,6 +100,42 @@ class Features:
         return np.concatenate((logarithms, self._periods(long)), axis=1)
 
 
+class IntonationEncoder:
+    """Tracks the pitch: (n, channels) and periods (n, 32), those of the frames before too, to
+    what is added to the latents."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._mix, self._guess, self._leave = (
+            Linear.read(arrays, f"encoder.intonation.{name}") for name in ("mix", "guess", "leave")
+        )
+
+    def __call__(self, h: Array, past: Array, periods: Array) -> Array:
+        guesses = self._guess(gelu(self._mix(np.concatenate((h, past, periods), axis=1))))
+        octaves = guesses[:, :STEPS_PER_FRAME]
+        shape = (len(h), STEPS_PER_FRAME, CANDIDATES)
+        belief = 1 / (1 + np.exp(-guesses[:, STEPS_PER_FRAME:].reshape(shape)))
+        found = periods.reshape(*shape, 2)[..., 0][:, LATEST + PERIOD_LAG]
+        octaves = octaves + (belief * (found - octaves[:, LATEST][..., None])).sum(axis=2)
+        return self._leave(octaves)
+
+
+class IntonationDecoder:
+    """Latents (n, latent), None where one frame was lost, and the first stage's output (n,
+    channels) to octaves (8 n,)."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._read, self._mix, self._leave = (
+            Linear.read(arrays, f"trunk.intonation.{name}") for name in ("read", "mix", "leave")
+        )
+
+    def __call__(self, latents: Array | None, h: Array) -> Array:
+        known = np.zeros((1, len(self._read.weight)), np.float32) if latents is None else latents
+        octaves = self._leave(gelu(self._mix(np.concatenate((normalise(h), known), axis=1))))
+        if latents is not None:
+            octaves += self._read(latents)
+        return octaves.reshape(-1)
+
+
 class SpeechEncoder:
     """Samples with `PAST` before them to latents: (PAST + 1280 n,) to (n, latent)."""
 
@@ -95,13 +145,21 @@ class SpeechEncoder:
         self._stages = [Stage.read(arrays, f"encoder.stage{n}") for n in (1, 2, 3, 4)]
         self._merges = [Linear.read(arrays, f"encoder.merge{n}.mix") for n in (1, 2, 3)]
         self._leave = Linear.read(arrays, "encoder.leave")
+        old = "encoder.intonation.mix.weight" not in arrays
+        self._intonation = None if old else IntonationEncoder(arrays)
 
     def __call__(self, x: Array, context: Context) -> Array:
         context.rewind()
-        h = self._stages[0](self._enter(self._features(x)), context)
+        features = self._features(x)
+        h = self._stages[0](self._enter(features[:, : len(self._enter.weight)]), context)
         for mix, stage in zip(self._merges, self._stages[1:], strict=True):
             h = stage(merge(h, mix), context)
-        return self._leave(normalise(h))
+        h = normalise(h)
+        latents = self._leave(h)
+        if self._intonation is not None:
+            periods = features[:, SPECTRA:].reshape(len(h), -1)
+            latents += self._intonation(h, context.extend(periods, 1)[:-1], periods)
+        return latents
 
 
 class Trunk:
@@ -115,16 +173,21 @@ class Trunk:
         self._splits = [Linear.read(arrays, f"trunk.split{n}.mix") for n in (3, 2, 1)]
         self._pitch = Linear.read(arrays, "trunk.pitch")
         self._leave = Linear.read(arrays, "trunk.leave")
+        old = "trunk.intonation.mix.weight" not in arrays
+        self._intonation = None if old else IntonationDecoder(arrays)
 
     def __call__(self, latents: Array | None, context: Context) -> tuple[Array, Array]:
         """`latents` is None for one frame that did not arrive."""
         context.rewind()
         h = self._lost[None] if latents is None else self._enter(latents)
-        h = self._stages[0](h, context)
+        frames = h = self._stages[0](h, context)
         for mix, stage in zip(self._splits, self._stages[1:], strict=True):
             h = stage(split(h, mix), context)
         h = normalise(h)
-        pitch: Array = np.float32(PITCH_CENTRE) * np.exp2(self._pitch(h)[:, 0])
+        octaves = self._pitch(h)[:, 0]
+        if self._intonation is not None:
+            octaves = self._intonation(latents, frames) + (octaves if latents is None else 0)
+        pitch: Array = np.float32(PITCH_CENTRE) * np.exp2(octaves)
         return self._leave(h), np.clip(pitch, *PITCH_RANGE)
 
 
@@ -136,13 +199,23 @@ class Quantizer:
         self._power = np.square(vectors).sum(axis=2)
 
     def encode(self, latent: Array, *, quantizers: int) -> tuple[int, ...]:
-        """(channels,) to indices."""
-        indices: list[int] = []
-        for vectors, power in zip(self.vectors[:quantizers], self._power, strict=False):
-            chosen = int(np.argmin(power - 2.0 * (vectors @ latent)))
-            latent = latent - vectors[chosen]
-            indices.append(chosen)
-        return tuple(indices)
+        """(channels,) to indices: a search that keeps the `SEARCH_WIDTH` best beginnings."""
+        residuals = latent[None]
+        ways: npt.NDArray[np.intp] = np.zeros((1, 0), np.intp)
+        for book, vectors in enumerate(self.vectors[:quantizers]):
+            distances = (np.float32(-2) * residuals) @ vectors.T
+            distances += self._power[book]
+            distances += np.einsum("bc,bc->b", residuals, residuals)[:, None]
+            width = 1 if book == quantizers - 1 else min(SEARCH_WIDTH, distances.size)
+            places = np.empty(width, np.intp)
+            # A few searches for the least are faster than one that sorts.
+            for place in range(width):
+                places[place] = distances.argmin()
+                distances.ravel()[places[place]] = np.inf
+            begun, chosen = np.divmod(places, len(vectors))
+            residuals = residuals[begun] - vectors[chosen]
+            ways = np.concatenate((ways[begun], chosen[:, None]), axis=1)
+        return tuple(ways[0].tolist())
 
     def decode(self, indices: tuple[int, ...]) -> Array:
         """Indices to the sum of their entries: (1, channels)."""

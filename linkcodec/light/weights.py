@@ -1,10 +1,10 @@
 """Weights as the numpy layers want them: the full build's, or the light build's own files.
 
 The light build is two files. The decoder's holds the codebooks too: a machine that only
-listens needs no other. Each matrix is int8 with one scale for each output; the rest is
-float16, and the codebooks are those of the full build to the bit. `card`, a JSON text, names
-the version and the hash of the weights that the files were made from, which both builds show
-on the wire.
+listens needs no other. Each matrix is int8 with one scale for each output; the small ones,
+those of the pitch, those next to the latents and the rest are float16, and the codebooks are
+those of the full build to the bit. `card`, a JSON text, names the version and the hash of the
+weights that the files were made from, which both builds show on the wire.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from linkcodec.exceptions import CodecError
 CODEBOOKS: Final = "quantizer.vectors"
 _PARTS: Final = {"encoder": "encoder.", "decoder": "trunk."}
 _SCALE: Final = ".scale8"
+_EXACT: Final = (".depthwise.", ".intonation.", "encoder.leave.", "trunk.enter.")
+"""Matrices that stay float16: the small ones, those of the pitch, of which cents are heard, and
+those next to the latents, whose directions differ too much in size for one scale."""
 _SHRINKS: Final = np.linspace(0.7, 1.0, 13, dtype=np.float32)
 
 Stored = npt.NDArray[Any]
@@ -102,7 +105,8 @@ def export_light(source: Path, folder: Path) -> list[str]:
         for name, array in full.arrays.items():
             if not name.startswith(prefix):
                 continue
-            if array.ndim == 2 and array.shape[1] > 1 and ".depthwise." not in name:
+            exact = any(part in name for part in _EXACT)
+            if array.ndim == 2 and array.shape[1] > 1 and not exact:
                 arrays[name], arrays[f"{name}{_SCALE}"] = quantise(array)
             else:
                 arrays[name] = array.astype(np.float16)

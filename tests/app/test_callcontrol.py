@@ -13,10 +13,12 @@ from conftest import read_pcm
 from test_daemons import loud_frames, processes, start, stop, wait_until_ready, write_speech
 
 from benchmarks.realpeers import free_udp_ports
-from linkcodec.app.callcontrol import open_telephone
+from linkcodec.app.audio import FileSource
+from linkcodec.app.callcontrol import HeldBack, open_telephone
 from linkcodec.app.cli import main
 from linkcodec.app.status import StatusLine
 from linkcodec.exceptions import ConfigError
+from transport.calls import CallState
 
 __all__ = ["processes"]
 
@@ -79,6 +81,29 @@ def test_busy(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
         said = near.stderr.readline()
     assert stop(near)[0] == stop(far)[0] == 0
     assert not any(loud_frames(far_heard))
+
+
+def test_a_recording_waits_for_the_call_to_be_taken() -> None:
+    telephone = open_telephone(
+        ring=True,
+        answer=None,
+        audio_input="speech.wav",
+        key="",
+        status=StatusLine(sys.stderr, quiet=True),
+    )
+    assert telephone is not None
+    spoken = iter([np.full(1280, 0.5, np.float32)] * 2)
+    file = FileSource(spoken, name="speech.wav", frame_seconds=0.001)
+    source = HeldBack(file, telephone, samples=1280, seconds=0.001)
+    for _ in range(20):
+        assert not source.read(0.05).any()
+        assert not source.ended
+    telephone._control.state = CallState.ACTIVE
+    assert source.read(0.05).all()
+    telephone._control.state = CallState.OVER
+    assert source.read(0.05).all()  # what has begun goes on
+    assert source.ended
+    source.close()
 
 
 def test_the_keyboard_serves_one_purpose() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +22,9 @@ from benchmarks.alignment import align, estimate_delay
 from benchmarks.browser import Browser, find_browser
 from benchmarks.realpeers import free_udp_ports
 from linkcodec.app.cli import main
+from linkcodec.app.gateway.browser import Browser as PageConnection
 from linkcodec.app.gateway.microphone import BrowserMicrophone
+from linkcodec.app.soundpipe import SoundPipe
 from linkcodec.codec import Pcm
 
 RATE = 16_000
@@ -129,7 +133,7 @@ def test_speech_from_the_page_and_back(tmp_path: Path, start: Start) -> None:
             time.sleep(2.0)
             return likeness(said, browser.captured()) > 0.6
 
-        browser.wait(heard, what="the echo", seconds=50)
+        browser.wait(heard, what="the echo", seconds=120)
         assert float(browser.text("#delay")) > 0
         browser.click("#talk")
         browser.wait(lambda: browser.text("#state") == "Ready", what="silence")
@@ -138,6 +142,69 @@ def test_speech_from_the_page_and_back(tmp_path: Path, start: Start) -> None:
     echo.send_signal(signal.SIGTERM)
     echo.wait(timeout=20)
     assert likeness(said, read_pcm(recording)) > 0.6
+
+
+@pytest.mark.skipif(not find_browser(), reason="chromium is missing: `make debian` installs it")
+def test_the_talk_button(tmp_path: Path, start: Start) -> None:
+    """A tap switches, a press that lasts talks as long as it lasts; by mouse and by key."""
+    pytest.importorskip("aiortc", reason="aiortc is missing: install the extra webrtc")
+    near, _ = free_udp_ports()
+    port = free_port()
+    microphone = tmp_path / "microphone.wav"
+    soundfile.write(microphone, tonecodec.speech_like(1.0), RATE, subtype="PCM_16")
+    config = write_config(tmp_path / "self.toml", bind=near, peer=near)
+    arguments = ("serving", "gateway", "--config", config, "--listen", f"127.0.0.1:{port}")
+    server = start(*arguments)
+    with Browser(tmp_path / "profile", microphone=microphone) as browser:
+
+        def becomes(state: str) -> None:
+            browser.wait(lambda: browser.text("#state") == state, what=state)
+
+        browser.open(f"http://127.0.0.1:{port}/#{TOKEN}")
+        browser.click("#talk")
+        becomes("Ready")  # the first press joins, and talks no longer than it lasts
+        browser.click("#talk")
+        becomes("Talking")
+        # However often it is pressed, an even number of times is as before.
+        for _ in range(4):
+            browser.click("#talk")
+        becomes("Talking")
+        browser.click("#talk")
+        becomes("Ready")
+        pressed = time.time()
+        browser.mouse("mousePressed", "#talk", at=pressed)
+        becomes("Talking")
+        browser.run("document.querySelector('.talk').style.paddingTop = '30rem'")
+        browser.mouse("mouseReleased", "#where", at=pressed + 1.0)  # the button has moved away
+        becomes("Ready")
+        browser.run("document.querySelector('#talk').focus()")
+        browser.key("keyDown", " ")
+        becomes("Talking")
+        time.sleep(0.4)  # key events keep their own time
+        browser.key("keyUp", " ")
+        becomes("Ready")
+        browser.run("document.querySelector('#talk').click()")  # as screen readers do
+        becomes("Talking")
+        # The gateway follows, and what it has forgotten is told to it again.
+        browser.run(
+            "var seen = [];"
+            "tell = (plain => call => { seen.push(call.talking); plain(call); })(tell);"
+            "undefined"
+        )
+        browser.wait(lambda: browser.run("seen.includes(true)"), what="talk at the gateway")
+        browser.run("seen = []; send({talk: false})")
+        again = "seen.includes(false) && seen.lastIndexOf(true) > seen.indexOf(false)"
+        browser.wait(lambda: browser.run(again), what="talk at the gateway again")
+        assert browser.text("#state") == "Talking"
+        # Who talks goes on talking after a break, and can stop.
+        server.kill()
+        server.wait()
+        becomes("Connection lost")
+        start(*arguments)
+        becomes("Talking")
+        browser.click("#talk")
+        becomes("Ready")
+        assert browser.errors == []
 
 
 @pytest.mark.skipif(not find_browser(), reason="chromium is missing: `make debian` installs it")
@@ -227,3 +294,69 @@ def test_a_call_goes_on_without_a_browser() -> None:
         assert not pcm.any()
         samples += pcm.size
     assert time.monotonic() - started >= 0.15
+
+
+class Page:
+    """A data channel to a page, and its connection."""
+
+    readyState = "open"  # noqa: N815
+    bufferedAmount = 0  # noqa: N815
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, object]] = []
+        self.connectionState = "connected"
+        self.take: Callable[[str], None] = lambda _: None
+
+    def on(self, event: str, handler: Callable[[str], None]) -> None:
+        assert event == "message"
+        self.take = handler
+
+    def send(self, message: str) -> None:
+        self.told.append(json.loads(message))
+
+    async def close(self) -> None:
+        self.readyState = "closed"
+
+
+def test_only_the_page_that_has_the_call_is_listened_to() -> None:
+    pytest.importorskip("aiortc", reason="aiortc is missing: install the extra webrtc")
+    microphone = BrowserMicrophone(sample_rate=RATE)
+    texts: list[str] = []
+
+    def take_text(text: str) -> str:
+        texts.append(text)
+        return ""
+
+    async def talk() -> None:
+        gateway = PageConnection(
+            microphone=microphone,
+            speaker=SoundPipe("page", sample_rate=RATE),
+            snapshot=lambda: {"talking": microphone.talking},
+            text=take_text,
+            sample_rate=RATE,
+        )
+        first, second = Page(), Page()
+        gateway._connection = first
+        gateway._open(first, first)
+        first.take('{"talk": true}')
+        assert microphone.talking
+        for rubbish in ("{", "[]", "7", '{"talk": 1}', "[" * 3000):
+            first.take(rubbish)
+        first.take('{"text": "hello"}')
+        await asyncio.sleep(0)
+        assert first.told == [{"talking": True}]
+        # Another page has the call: what the first one still says does not count.
+        gateway._connection = second
+        gateway._open(second, second)
+        microphone.talking = False
+        first.take('{"talk": true}')
+        first.take('{"text": "still here"}')
+        assert not microphone.talking
+        second.take('{"talk": true}')
+        second.connectionState = "failed"
+        gateway._changed(second)
+        assert not microphone.talking
+        await gateway.close()
+
+    asyncio.run(talk())
+    assert texts == ["hello"]

@@ -20,6 +20,9 @@ WELL = {
     "frames_received_total": 97.0,
     "frames_lost_total": 3.0,
     "latency_jitter_buffer_seconds": 0.3,
+    "latency_speaker_seconds": 0.2,
+    "send_latency_microphone_seconds": 0.017,
+    "send_latency_queue_seconds": 0.005,
     "send_level_dbfs": -50.0,
     "send_transmitting": 1.0,
     "quality_mos": 3.4,
@@ -75,7 +78,8 @@ def test_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in shown
     assert "● on air" in shown
     assert "● in sync   1100 bit/s   3.0 % lost" in shown
-    assert "jitter buffer 300" in shown
+    assert "delay 22 ms: microphone 17, queue 5\n" in shown
+    assert "delay here 500 ms: jitter buffer 300, speaker 200\n" in shown
     assert "quality 3.4 of 5" in shown
 
 

@@ -10,10 +10,23 @@ import soundfile  # type: ignore[import-untyped]
 from speechlike import phrase
 from tonecodec import ToneCodec, speech_like
 
+from benchmarks.cache import Scores
 from benchmarks.clips import load_clips
 from benchmarks.gate import DISTURBANCES, disturbance, judge, measure, sent_frames, speech_labels
 from benchmarks.measures import Evaluator
-from benchmarks.receiver import METHODS, Bench, correlation, loss_trace, markdown, play_repeat
+from benchmarks.receiver import (
+    METHODS,
+    Bench,
+    Row,
+    correlation,
+    fall_correlation,
+    loss_trace,
+    markdown,
+    parser,
+    play_repeat,
+    run,
+)
+from linkcodec.exceptions import InputError
 from linkcodec.frame import LOST
 from linkcodec.gate import GateConfig
 
@@ -62,6 +75,27 @@ def test_bench_runs_each_method_and_keeps_what_it_measured(tmp_path: Path) -> No
         for one in row.clips:
             one["distillmos"] = 2 * (one["estimate"] or 0)
     assert correlation(rows) == pytest.approx(1.0)
+
+
+def test_correlation_of_falls_leaves_out_what_clips_differ_in() -> None:
+    clear: list[Scores] = [{"estimate": 4.0, "distillmos": value} for value in (3.0, 3.8, 4.4)]
+    lossy: list[Scores] = [
+        {"estimate": 4.0 - fall, "distillmos": value - 0.6 * fall}
+        for value, fall in ((3.0, 0.5), (3.8, 0.1), (4.4, 0.3))
+    ]
+    rows = [
+        Row(method="ours", loss=loss, burst=1.0, scores={}, clips=clips)
+        for loss, clips in ((0.0, clear), (0.1, lossy))
+    ]
+    assert fall_correlation(rows) == pytest.approx(1.0)
+    assert correlation(rows) < 0.9
+
+
+@pytest.mark.parametrize("cases", ["6", "-1", "x", "1"])
+def test_impossible_cases_are_one_line(cases: str, tmp_path: Path) -> None:
+    options = parser().parse_args([f"--cases={cases}", "--docs", "--clips", str(tmp_path)])
+    with pytest.raises(InputError, match="--cases"):
+        run(options, "")
 
 
 def test_labels_find_the_speech() -> None:

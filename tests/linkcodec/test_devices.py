@@ -34,6 +34,10 @@ def described(name: str, inputs: int, outputs: int, rate: float = 48_000.0, api:
     }
 
 
+MOMENT = SimpleNamespace(currentTime=5.0, inputBufferAdcTime=4.97, outputBufferDacTime=5.04)
+"""The sound system holds 30 ms on the way in, and 40 ms on the way out."""
+
+
 class Stream:
     """A stream whose callbacks the test calls by hand."""
 
@@ -55,11 +59,11 @@ class Stream:
     def capture(self, pcm: np.ndarray[Any, Any]) -> None:
         data = np.repeat(pcm[:, None], self.settings["channels"], axis=1).astype(np.float32)
         data[:, 1:] = 9.0
-        self.callback(data, len(data), None, None)
+        self.callback(data, len(data), MOMENT, None)
 
     def play(self, frames: int) -> np.ndarray[Any, Any]:
         data = np.full((frames, self.settings["channels"]), 7.0, np.float32)
-        self.callback(data, frames, None, None)
+        self.callback(data, frames, MOMENT, None)
         return data
 
 
@@ -258,7 +262,7 @@ def test_input_overflow_is_counted(install: Install) -> None:
     with open_input(sample_rate=16_000) as source:
         for _ in range(60):
             sound.streams[0].capture(np.zeros(160))
-        assert source.dropped == 60 * 160 - 8000
+        assert source.missed == 60 * 160 - 8000
 
 
 def test_input_that_dies_or_stays_silent(install: Install) -> None:
@@ -288,6 +292,56 @@ def test_output_counts_underruns_only_while_it_plays(install: Install) -> None:
         sink.drain()
         stream.play(160)
         assert sink.underruns == 120
+
+
+@pytest.mark.parametrize("device_rate", [16_000, 48_000])
+def test_latency_of_the_microphone(
+    install: Install, monkeypatch: pytest.MonkeyPatch, device_rate: int
+) -> None:
+    """What PortAudio says, and what waits in the ring buffer and in the resampler."""
+    now = 100.0
+    monkeypatch.setattr(devices, "_now", lambda: now)
+    sound = install(BOTH, takes={(device_rate, 1)})
+    with open_input(sample_rate=16_000) as source:
+        assert source.latency == 0.0
+        for _ in range(10):
+            sound.streams[0].capture(np.zeros(device_rate // 100))
+        source.read(320)
+        # Its last sample came 80 ms before the newest, whose block began 30 ms ago.
+        assert source.latency == pytest.approx(0.1)
+        now += 0.5
+        source.read(160)
+        assert source.latency == pytest.approx((0.1 + 0.59) / 2)
+
+
+@pytest.mark.parametrize("device_rate", [16_000, 48_000])
+def test_latency_of_the_speaker(
+    install: Install, monkeypatch: pytest.MonkeyPatch, device_rate: int
+) -> None:
+    """What PortAudio says, and what waits in the resampler, but not in the ring buffer."""
+    now = 100.0
+    monkeypatch.setattr(devices, "_now", lambda: now)
+    sound = install(BOTH, takes={(device_rate, 1)})
+    with open_output(sample_rate=16_000) as sink:
+        sink.write(np.zeros(1600, np.float32))
+        sound.streams[0].play(device_rate // 100)
+        resampler = 0.09 - sink.waiting
+        assert -1e-6 <= resampler < 0.02
+        sink.write(np.zeros(1600, np.float32))
+        # The block's first sample is heard in 40 ms, the one after it 10 ms later.
+        assert sink.latency == pytest.approx(0.05 + resampler, abs=1e-3)
+        now += 0.02
+        sink.write(np.zeros(1600, np.float32))
+        assert sink.latency == pytest.approx(0.04 + resampler, abs=5e-3)
+
+
+def test_stalls_of_the_sound_system_are_counted(install: Install) -> None:
+    sound = install(BOTH)
+    with open_input(sample_rate=16_000) as source:
+        for status in (0, 2, 0, 2):
+            source._callback(np.zeros((160, 1), np.float32), 160, MOMENT, status)
+        assert source.xruns == 2
+    assert sound.closed == 1
 
 
 def test_output_overflow_is_counted(install: Install) -> None:

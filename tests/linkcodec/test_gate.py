@@ -81,6 +81,17 @@ def test_soft_beginning_in_the_noise_is_not_clipped(offset_ms: int) -> None:
     assert not result.sent[20 : int(at / 0.08) - 3].any()
 
 
+@pytest.mark.parametrize("offset_ms", [20, 40, 60])
+def test_soft_beginning_across_two_frames_is_not_clipped(offset_ms: int) -> None:
+    """A breath of 80 ms, 4 dB above the room's noise, a quarter of a second before the vowel."""
+    breath = noise(RATE * 2 // 25, dbfs=-46, seed=8, tilt=1.0)
+    vowel = syllable(RATE, seed=3, hiss_ms=0, vowel_ms=300) * 10 ** (-30 / 20)
+    word = np.concatenate([breath, np.zeros(RATE // 4), vowel])
+    at = 4 + offset_ms / 1000
+    result = run(in_room(word, at=at, seconds=7, room_dbfs=-50))
+    assert result.sent[int(at / 0.08)]
+
+
 @pytest.mark.parametrize("offset_ms", range(0, 80, 10))
 def test_hangover_keeps_a_final_consonant(offset_ms: int) -> None:
     """A stop of 100 ms and a faint burst after the vowel."""

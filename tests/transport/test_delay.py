@@ -33,6 +33,14 @@ def test_target_is_the_quantile_and_what_catches_the_rest_for_little_more() -> N
     assert delays.target == pytest.approx(0.11)
 
 
+@pytest.mark.parametrize(("latest", "target"), [(0.27, 0.28), (0.29, 0.30), (0.31, 0.28)])
+def test_a_little_more_is_spent_where_it_catches_all(latest: float, target: float) -> None:
+    """One packet in 25 comes at the latest, one in 12 at the quantile, 0.24 s."""
+    offsets = [5 + (latest if i % 25 == 0 else 0.24 if i % 12 == 0 else 0.1) for i in range(200)]
+    offsets[1] = 5.0
+    assert estimator(offsets).target == pytest.approx(target)
+
+
 def test_target_is_bounded_and_hopeless_packets_do_not_count() -> None:
     assert estimator([5.0, 5.48, 9.0] * 20).target == pytest.approx(0.49)
     assert estimator([5.0, 5.5] * 20).target == pytest.approx(0.5)

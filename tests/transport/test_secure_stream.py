@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import securecall
@@ -14,7 +15,7 @@ from linkcodec.frame import FRAME_SECONDS, Frame, Silence
 from transport.budget import BudgetRow, check_config
 from transport.config import LinkConfig, SecurityConfig, WireConfig
 from transport.linerate import Framing, wire_bits
-from transport.packet import voice_packet_length
+from transport.packet import check_bytes, voice_packet_length
 from transport.replay import Ledger
 from transport.sealing import announcement_length, sealed_length
 from transport.wire import (
@@ -163,6 +164,25 @@ def test_damaged_traffic_gives_no_wrong_frame(mode: str, framing: str) -> None:
     for tick, got in heard(incoming, wrong).items():
         assert got == frame(tick)  # only what was whole after all, in a byte pipe
     assert framing == "sync" or heard(incoming, wrong) == {}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_another_version_is_said_in_words(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = setup(mode)
+    with monkeypatch.context() as patch:
+        patch.setattr("transport.security.SECURITY_VERSION", 2)
+        theirs = talk(transmitter(base))
+    incoming = receiver(base)
+    assert heard(incoming, theirs) == {}
+    assert "security version 2" in incoming.stranger
+    with monkeypatch.context() as patch:
+        patch.setattr("transport.packet_stream.FORMAT_VERSION", 3)
+        patch.setattr("transport.packet.check_bytes", partial(check_bytes, version=b"\3"))
+        patch.setattr("transport.sealing.check_bytes", partial(check_bytes, version=b"\3"))
+        theirs = talk(transmitter(base))
+    for incoming in (receiver(base), receiver(setup("off"))):
+        assert heard(incoming, theirs) == {}
+        assert "wire format 3" in incoming.stranger
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -32,7 +32,7 @@ _OPUS_BPS: Final = 32_000
 _MOST_MESSAGE: Final = 2048
 _STATE_SECONDS: Final = 0.2
 _MOST_BUFFERED: Final = 16_384
-_GONE_SECONDS: Final = 5.0
+_GONE_SECONDS: Final = 8.0
 """The page says something every second; a browser that was killed says nothing."""
 
 
@@ -92,6 +92,8 @@ class Browser:
         before, self._connection = self._connection, connection
         if before is not None:
             self.tell({"problem": "another window has taken the call over", "over": True})
+            # What it says from now on does not count.
+            self._channel, self._microphone.talking = None, False
             await asyncio.sleep(_STATE_SECONDS)
             await before.close()
         self.joined += 1
@@ -123,7 +125,7 @@ class Browser:
             return
         self._channel = channel
         self._heard_at = time.monotonic()
-        channel.on("message", self._take)
+        channel.on("message", lambda message: self._take(channel, message))
         self._start(self._report(connection, channel))
 
     async def _report(self, connection: Any, channel: Any) -> None:
@@ -136,8 +138,10 @@ class Browser:
                 channel.send(json.dumps(self._snapshot()))
             await asyncio.sleep(_STATE_SECONDS)
 
-    def _take(self, message: object) -> None:
+    def _take(self, channel: Any, message: object) -> None:
         """What the page says; whatever else comes is ignored."""
+        if channel is not self._channel:
+            return
         try:
             said = json.loads(message) if isinstance(message, str) else None
         except (ValueError, RecursionError):

@@ -40,6 +40,20 @@ def _run(options: argparse.Namespace) -> None:
         print(f"stopped at step {run.step}; the same command goes on from the last checkpoint")
 
 
+def _books(options: argparse.Namespace) -> None:
+    from linkcodec.compact.train.sensitivity import remake_books
+
+    for line in remake_books(
+        source=options.source,
+        folder=options.folder,
+        corpus=options.corpus,
+        share=options.share,
+        batches=options.batches,
+        threads=options.threads,
+    ):
+        print(line, flush=True)
+
+
 def _export(options: argparse.Namespace) -> None:
     from linkcodec.compact.weights import export_checkpoint
 
@@ -82,6 +96,16 @@ def main(arguments: list[str] | None = None) -> int:
             help=f"default {default}",
         )
     run.set_defaults(act=_run)
+    books = commands.add_parser(
+        "books", help="weigh the latents by what is heard of them and make the books anew"
+    )
+    books.add_argument("corpus", type=Path)
+    books.add_argument("source", type=Path, help="folder of the run whose averaged weights to take")
+    books.add_argument("folder", type=Path, help="folder to write a checkpoint to")
+    books.add_argument("--share", type=float, default=1.0, help="power of the weighing (default 1)")
+    books.add_argument("--batches", type=int, default=700, help="of latents (default %(default)s)")
+    books.add_argument("--threads", type=int, default=2)
+    books.set_defaults(act=_books)
     export = commands.add_parser("export", help="write the weights of a run for the package")
     export.add_argument("folder", type=Path)
     export.add_argument("weights", type=Path)

@@ -53,7 +53,7 @@ class Variety:
 
     speed: float = 0.5
     microphone: float = 0.2
-    noise: float = 0.3
+    noise: float = 0.4
     room: float = 0.12
     telephone: float = 0.05
     clipped: float = 0.04
@@ -136,11 +136,11 @@ class Corpus:
     def _noise(self, samples: int) -> Signal:
         """Background: babble of other clips, a car, or noise of a random spectral tilt."""
         kind = self._random.random()
-        if kind < 0.5:
+        if kind < 0.6:
             count = int(self._random.integers(2, 7))
             talkers = [self._piece()[0] for _ in range(count)]
             return babble(self._random, talkers, samples)
-        if kind < 0.65:
+        if kind < 0.75:
             return car_noise(self._random, samples)
         tilt = float(self._random.uniform(-0.3, 1.5))
         return coloured_noise(self._random, samples, tilt=tilt)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from linkcodec.compact.quantizer import ResidualQuantizer
 
-DECAY = 0.99
+DECAY = 0.995
 DEAD = 0.05
 """An entry used less often than this per batch, on average, is replaced."""
 
@@ -27,20 +27,28 @@ class CodebookTrainer(nn.Module):
     @torch.no_grad()
     def start(self, quantizer: ResidualQuantizer, latents: Tensor, *, rounds: int = 10) -> None:
         """K-means book by book on stored latents, (rows, channels)."""
-        residual = latents.clone()
-        books, entries, _ = quantizer.vectors.shape
-        for book in range(books):
-            centres = residual[torch.randperm(len(residual))[:entries]].clone()
-            for _ in range(rounds):
-                quantizer.vectors[book] = centres
-                counts, sums = self._gather(residual, quantizer.search(residual, book), entries)
-                spare = residual[torch.randint(0, len(residual), (entries,))]
-                means = sums / counts.clamp(min=1)[:, None]
-                centres = torch.where(counts[:, None] > 0, means, spare)
+        residual = latents
+        for book in range(len(quantizer.vectors)):
+            residual = self.start_book(quantizer, book, residual, rounds=rounds)
+
+    @torch.no_grad()
+    def start_book(
+        self, quantizer: ResidualQuantizer, book: int, residual: Tensor, *, rounds: int = 10
+    ) -> Tensor:
+        """K-means for one book on what the ones before it leave, (rows, channels); returns what
+        it leaves itself."""
+        entries = quantizer.vectors.shape[1]
+        centres = residual[torch.randperm(len(residual))[:entries]].clone()
+        for _ in range(rounds):
             quantizer.vectors[book] = centres
-            self.counts[book] = 0.2
-            self.sums[book] = 0.2 * centres
-            residual = residual - centres[quantizer.search(residual, book)]
+            counts, sums = self._gather(residual, quantizer.search(residual, book), entries)
+            spare = residual[torch.randint(0, len(residual), (entries,))]
+            means = sums / counts.clamp(min=1)[:, None]
+            centres = torch.where(counts[:, None] > 0, means, spare)
+        quantizer.vectors[book] = centres
+        self.counts[book] = 0.2
+        self.sums[book] = 0.2 * centres
+        return residual - centres[quantizer.search(residual, book)]
 
     @staticmethod
     def _gather(rows: Tensor, chosen: Tensor, entries: int) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from linkcodec.compact.features import Features
 from linkcodec.compact.shape import HOP, PAST, SPECTRA, SYNTHESIS_FRAME, mel_matrix
 
+_SCALE = (SYNTHESIS_FRAME / 1024) ** 0.5
+
 RESOLUTIONS = ((256, 64, 24), (512, 128, 48), (1024, 256, 80), (2048, 512, 128))
 """Window, hop (samples) and Mel bands of each view."""
 
@@ -64,17 +66,24 @@ class EnvelopeLoss(nn.Module):
         mel = torch.from_numpy(mel_matrix(bands=32, fft=SYNTHESIS_FRAME)).t()
         self.register_buffer("mel", mel, persistent=False)
 
+    def _expected(self, voice: Tensor, voice_filter: Tensor, noise_gain: Tensor) -> Tensor:
+        power = (voice.abs() * voice_filter.abs()).square()
+        power = power + noise_gain.square() * self.window.square().sum()
+        return torch.sqrt(power + 1e-9).div(_SCALE)
+
+    def bands(self, voice: Tensor, voice_filter: Tensor, noise_gain: Tensor) -> Tensor:
+        """Logarithms of the expected Mel bands of each frame, from what `Synthesizer` makes."""
+        expected = self._expected(voice, voice_filter, noise_gain)
+        return torch.log(torch.matmul(expected, self.mel) + 1e-3)
+
     def forward(
         self, voice: Tensor, voice_filter: Tensor, noise_gain: Tensor, target: Tensor
     ) -> Tensor:
         """Spectra and filters as in `Synthesizer`; `target` (items, samples)."""
-        power = (voice.abs() * voice_filter.abs()).square()
-        power = power + noise_gain.square() * self.window.square().sum()
-        scale = (SYNTHESIS_FRAME / 1024) ** 0.5
         with torch.no_grad():
             frames = target.unfold(1, SYNTHESIS_FRAME, HOP) * self.window
-            meant = torch.fft.rfft(frames).abs() / scale
-        made = torch.sqrt(power[:, : meant.shape[1]] + 1e-9) / scale
+            meant = torch.fft.rfft(frames).abs() / _SCALE
+        made = self._expected(voice, voice_filter, noise_gain)[:, : meant.shape[1]]
         loud = F.l1_loss(torch.log(made @ self.mel + 1e-3), torch.log(meant @ self.mel + 1e-3))
         fine = F.l1_loss(torch.log(made + 3e-3), torch.log(meant + 3e-3))
         return loud + 0.5 * fine

@@ -33,6 +33,7 @@ from linkcodec.compact.train.batches import Corpus, fill_pitch
 from linkcodec.compact.train.codebooks import CodebookTrainer
 from linkcodec.compact.train.discriminators import Discriminators
 from linkcodec.compact.train.evaluate import Evaluation
+from linkcodec.compact.train.intonation import open_way
 from linkcodec.compact.train.listener import Listener
 from linkcodec.compact.train.losses import EnvelopeLoss, Guide, SpectralLoss
 from linkcodec.compact.weights import load_weights
@@ -43,8 +44,8 @@ LISTENER_LAYERS = 4
 
 SAVE_STEPS = 250
 
-FINE_PITCH = 0.02
-"""Octaves, 24 cents: below such an error of pitch the tuning loss is linear, above it grows with
+FINE_PITCH = 0.01
+"""Octaves, 12 cents: below such an error of pitch the tuning loss is linear, above it grows with
 the logarithm, so that steps with a good pitch get a better one."""
 
 BUFFERED_STEPS = 100
@@ -62,6 +63,8 @@ class TrainConfig:
     warmup: int = 200
     cooldown: float = 0.25
     unquantized: int = 2000
+    tracked: int = 0
+    power: float = 1.0
     fresh_latents: bool = False
     frozen_encoder: bool = False
     average: float = 0.998
@@ -101,6 +104,14 @@ def add_quantization_noise(latents: Tensor, used: Tensor) -> Tensor:
     bits = INDEX_BITS * used.float()[:, None, None] / latents.shape[-1]
     power = 1.0 / (torch.exp2(2.0 * bits) - 1.0)
     return (latents + power.sqrt() * torch.randn_like(latents)) / (1.0 + power)
+
+
+def _pitch_loss(octaves: Tensor, pitch: Tensor, voiced: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean error in octaves, and its tuning loss; all (items, steps), `pitch` in Hz."""
+    error = (octaves - torch.log2(pitch / PITCH_CENTRE)).abs()
+    weight = 0.02 + voiced
+    weight = weight / weight.sum()
+    return (error * weight).sum(), (torch.log1p(error / FINE_PITCH) * weight).sum()
 
 
 class Run:
@@ -146,6 +157,7 @@ class Run:
             self.listener = Listener(recogniser, layers=LISTENER_LAYERS).to(self.device)
         self.adversarial = bool(config.adversarial)
         taught = self.model.trunk if config.frozen_encoder else self.model
+        self._trackers = self.model.encoder.trackers()
         self._learned = [*taught.parameters(), *self.guide.parameters()]
         self.optimizer = torch.optim.AdamW(
             self._learned, lr=config.rate, betas=(0.8, 0.98), weight_decay=0.01
@@ -173,18 +185,31 @@ class Run:
         """Begin with the averaged weights of a run's folder and what it learned by, or with a
         released weights file."""
         if start.suffix == ".npz":
-            self.model.load_state_dict(load_weights(start).model.state_dict())
+            self._adopt(load_weights(start).model.state_dict(), start)
             self.books.sums.copy_(self.model.quantizer.vectors)
             return
         path = start / "checkpoint.pt"
         if not path.exists():
             raise InputError(f"{path}: no such checkpoint to start from")
         saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
-        self.model.load_state_dict(saved["average"])
+        self._adopt(saved["average"], path)
         self.books.load_state_dict(saved["books"])
         self.guide.load_state_dict(saved["guide"])
         if "discriminators" in saved:
             self.discriminators.load_state_dict(saved["discriminators"])
+
+    def _adopt(self, state: dict[str, Tensor], path: Path) -> None:
+        """Weights of this network, or of one before the pitch had its own way."""
+        missing, unexpected = self.model.load_state_dict(state, strict=False)
+        if unexpected or any(".intonation." not in name for name in missing):
+            raise InputError(f"{path}: weights of another network: start from others")
+        if missing:
+            if not self.config.tracked:
+                raise InputError(
+                    f"{path}: weights from before the pitch had its own way: give --tracked STEPS "
+                    "(1500, say), in which only that is learned"
+                )
+            open_way(self.model)
 
     def _restore(self) -> None:
         path = self.folder / "checkpoint.pt"
@@ -228,10 +253,9 @@ class Run:
         config = self.config
         used = self._used_books(len(latents))
         # The noise stands against latents of unit power.
-        power = (latents.square().mean() - 1.0).square()
+        power = (latents.square().mean() - self.config.power).square()
         if self.step < config.unquantized:
-            self._latents.append(latents.detach().reshape(-1, latents.shape[-1]))
-            self._latents = self._latents[-BUFFERED_STEPS:]
+            self._remember(latents)
             return add_quantization_noise(latents, used), power
         if self._latents:
             self.books.start(self.model.quantizer, torch.cat(self._latents))
@@ -240,6 +264,11 @@ class Run:
             self.model.quantizer, latents, used, learn=not self.config.frozen_encoder
         )
         return passed, commitment + power
+
+    def _remember(self, latents: Tensor) -> None:
+        """Keep latents for the books' start."""
+        self._latents.append(latents.detach().reshape(-1, latents.shape[-1]))
+        self._latents = self._latents[-BUFFERED_STEPS:]
 
     def _pass(self) -> dict[str, float]:
         config = self.config
@@ -251,14 +280,18 @@ class Run:
             torch.autocast(self.device.type, dtype=torch.bfloat16),
             torch.set_grad_enabled(not config.frozen_encoder),
         ):
-            latents = self.model.encoder(heard, Context())
+            latents, tracked = self.model.encoder.analyse(heard, Context())
+        assert tracked is not None, "a network that is trained has the pitch's own way"
+        losses = {"tracked": _pitch_loss(tracked.flatten(1), pitch, voiced)[1]}
+        if self.step < config.tracked:
+            self._remember(latents.float())
+            return self._learn(losses, losses["tracked"], self._trackers)
         quantized, commitment = self._latent_stage(latents.float())
         lost = self._lost(config.items, config.frames)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            hidden = self.model.trunk.hidden(quantized, lost, Context())
+            hidden, octaves = self.model.trunk.hidden(quantized, lost, Context())
             guide = self.guide(hidden, meant)
             parameters = self.model.trunk.leave(hidden)
-            octaves = self.model.trunk.pitch(hidden).squeeze(-1)
         synthesizer = self.model.synthesizer
         state = SynthesisState.zero(config.items, self.device)
         state.phase = torch.rand(config.items, 1, dtype=torch.float64).to(self.device)
@@ -268,12 +301,9 @@ class Run:
         envelope = self.envelope(voice, voice_filter, noise_gain, meant)
         # The first steps lack the frames before them; they are not judged.
         output, target = output[:, DELAY:], meant[:, DELAY:]
-        error = (octaves.float() - torch.log2(pitch / PITCH_CENTRE)).abs()
-        weight = 0.02 + voiced
-        losses = {
+        losses["pitch"], losses["tuning"] = _pitch_loss(octaves, pitch, voiced)
+        losses |= {
             "spectral": self.loss(output, target),
-            "pitch": (error * weight).sum() / weight.sum(),
-            "tuning": (torch.log1p(error / FINE_PITCH) * weight).sum() / weight.sum(),
             "envelope": envelope,
             "guide": guide,
             "commitment": commitment,
@@ -290,6 +320,7 @@ class Run:
             "guide": config.guide,
             "pitch": 1.5,
             "tuning": config.tuning,
+            "tracked": config.tuning,
             "commitment": 0.25,
             "listener": config.listener,
             "adversarial": config.adversarial,
@@ -298,10 +329,16 @@ class Run:
         loss = torch.stack([losses[name] * shares[name] for name in losses if name in shares]).sum()
         if self.adversarial:
             self._set_discriminator_gradients(losses["taught"])
+        return self._learn(losses, loss, self._learned)
+
+    def _learn(
+        self, losses: dict[str, Tensor], loss: Tensor, learned: list[nn.Parameter]
+    ) -> dict[str, float]:
+        """One step down the gradient of `loss`; the numbers to show."""
         self.optimizer.zero_grad()
         # Not into the discriminators, whose weights carry the generator's losses only.
-        loss.backward(inputs=self._learned)  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self._learned, 1.0)
+        loss.backward(inputs=learned)  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(learned, 1.0)
         if torch.isfinite(norm):
             self.optimizer.step()
             if self.adversarial:
@@ -373,7 +410,7 @@ class Run:
     @property
     def resumable(self) -> bool:
         """A run that resumes must still be able to gather the latents that k-means needs."""
-        left = self.config.unquantized - self.step
+        left = max(self.config.unquantized, self.config.tracked) - self.step
         return left < 0 or left >= BUFFERED_STEPS
 
     @property

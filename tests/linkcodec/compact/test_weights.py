@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from tinymodel import DAMAGES, damage_weights, tiny_model
+from tinymodel import DAMAGES, SIZES, damage_weights, tiny_model
 
+from linkcodec.compact.layers import Context
+from linkcodec.compact.model import CompactModel
+from linkcodec.compact.shape import FRAME_SIZE, PAST, SPECTRA
 from linkcodec.compact.versions import CURRENT_VERSION, weights_path
 from linkcodec.compact.weights import export_checkpoint, load_weights, save_weights
 from linkcodec.exceptions import CodecError
+from linkcodec.light.layers import Context as LightContext
+from linkcodec.light.network import SpeechEncoder as LightEncoder
+from linkcodec.light.weights import read_full
 
 
 def test_weights_survive_a_file(tmp_path: Path) -> None:
@@ -34,6 +43,33 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, damage: str) -> None:
     damage_weights(path, damage, lacking="trunk.lost")
     with pytest.raises(CodecError, match=r"w\.npz.*install the package again"):
         load_weights(path)
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_weights_from_before_the_pitch_had_its_own_way(tmp_path: Path, *, light: bool) -> None:
+    # As compact-1 and compact-2 are: no periods among what the encoder hears either.
+    sizes = replace(SIZES, intonation=(0, 0))
+    model = CompactModel(sizes).eval()
+    torch.nn.init.zeros_(model.encoder.enter.weight[:, SPECTRA:].detach())
+    path = tmp_path / "old.npz"
+    save_weights(model, path, version=1)
+    with np.load(path) as arrays:
+        stored = {name: arrays[name] for name in arrays.files}
+    card = json.loads(str(stored["card"]))
+    del card["sizes"]["intonation"]
+    stored["card"] = np.array(json.dumps(card))
+    stored["encoder.enter.weight"] = stored["encoder.enter.weight"][:, :SPECTRA]
+    with open(path, "wb") as file:
+        np.savez(file, allow_pickle=False, **stored)
+    heard = 0.1 * torch.randn(PAST + 2 * FRAME_SIZE, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        meant = model.encoder(heard[None], Context())[0].numpy()
+        if light:
+            encoder = LightEncoder(read_full(path).arrays)
+            made = encoder(heard.numpy(), LightContext())
+        else:
+            made = load_weights(path).model.encoder(heard[None], Context())[0].numpy()
+    np.testing.assert_allclose(made, meant, atol=1e-2)
 
 
 def test_no_checkpoint_to_export(tmp_path: Path) -> None:

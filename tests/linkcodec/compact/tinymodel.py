@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from linkcodec.compact.model import CompactModel, ModelConfig
 
@@ -17,6 +18,7 @@ SIZES = ModelConfig(
     encoder_blocks=(1, 1, 1, 1),
     decoder=(8, 8, 8, 8),
     decoder_blocks=(1, 1, 1, 1),
+    intonation=(6, 5),
 )
 
 
@@ -24,6 +26,8 @@ def tiny_model(seed: int = 0) -> CompactModel:
     """The same random model for the same seed."""
     torch.manual_seed(seed)
     model = CompactModel(SIZES)
+    assert model.trunk.intonation is not None
+    nn.init.normal_(model.trunk.intonation.leave.weight, std=0.1)
     scale = torch.tensor([1.0, 0.5, 0.25])[:, None, None]
     model.quantizer.vectors.copy_(torch.randn(3, SIZES.entries, SIZES.latent) * scale)
     return model.eval().requires_grad_(requires_grad=False)

@@ -50,5 +50,12 @@ def test_encoder(case: Case, step: int) -> None:
     checks.check_encoder(*case, step=step)
 
 
+@pytest.mark.parametrize("step", [1, 3, 4])
+def test_encoder_of_qwen_in_a_later_transformers(step: int) -> None:
+    codec = load_qwen12hz(weights=FOLDER / "qwen", precision="fp32")
+    vectors = checks.read_vectors(FOLDER / "encoder-real.npz")
+    checks.check_encoder(codec, vectors, step=step)
+
+
 def test_batch(case: Case) -> None:
     checks.check_batch(*case, step=4)

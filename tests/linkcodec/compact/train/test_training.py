@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from tinymodel import SIZES, tiny_model
 
 from linkcodec.codec import Pcm
+from linkcodec.compact.model import CompactModel
 from linkcodec.compact.shape import FRAME_SIZE, PAST
 from linkcodec.compact.train import data
 from linkcodec.compact.train.batches import Corpus, Variety, fill_pitch
@@ -21,6 +22,7 @@ from linkcodec.compact.train.codebooks import CodebookTrainer
 from linkcodec.compact.train.discriminators import Discriminators
 from linkcodec.compact.train.evaluate import Evaluation, mel_db
 from linkcodec.compact.train.losses import SpectralLoss
+from linkcodec.compact.train.sensitivity import remake_books
 from linkcodec.compact.train.trainer import (
     Run,
     TrainConfig,
@@ -260,6 +262,75 @@ def test_a_run_starts_from_released_weights(corpus: Path, tmp_path: Path) -> Non
     torch.testing.assert_close(
         begun.model.quantizer.vectors, model.quantizer.vectors, atol=2e-3, rtol=0
     )
+
+
+def test_only_the_pitch_is_tracked_first(corpus: Path, tmp_path: Path) -> None:
+    old = replace(SIZES, intonation=(0, 0))
+    save_weights(CompactModel(old), tmp_path / "old.npz", version=1)
+    values = {**FAST, "unquantized": 0, "tracked": 3}
+
+    def begun(**changes: int) -> Run:
+        config = TrainConfig(**{**values, **changes})
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        return Run(
+            folder=folder, corpus=corpus, config=config, sizes=SIZES, start=tmp_path / "old.npz"
+        )
+
+    with pytest.raises(InputError, match=r"old\.npz.*--tracked"):
+        begun(steps=3, tracked=0)
+    first = begun(steps=3)
+    before = {name: value.clone() for name, value in first.model.state_dict().items()}
+    assert set(list(first.steps())[-1]) == {"tracked", "gradient", "step", "seconds", "hours"}
+    changed = {
+        name
+        for name, value in first.model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    way = "encoder.intonation."
+    assert changed == {f"{way}{name}" for name in ("mix.weight", "mix.bias", "guess.weight")} | {
+        f"{way}guess.bias"
+    }
+    assert not first.resumable
+    second = begun(steps=5)
+    record = list(second.steps())[-1]
+    assert {"tracked", "spectral", "commitment"} <= set(record)
+    # The books, which were empty, began anew.
+    assert not first.model.quantizer.vectors.any()
+    assert second.model.quantizer.vectors[0].any(dim=1).all()
+
+
+def test_books_can_be_made_anew(corpus: Path, tmp_path: Path) -> None:
+    list(run(tmp_path / "a", corpus, steps=4).steps())
+    lines = list(
+        remake_books(
+            source=tmp_path / "a",
+            folder=tmp_path / "b",
+            corpus=corpus,
+            share=1.0,
+            batches=3,
+            sizes=SIZES,
+            items=2,
+            frames=6,
+        )
+    )
+    assert lines[-1].startswith("book 3 of 3 leaves an error of ")
+    errors = [float(line.split()[-1]) for line in lines[-3:]]
+    assert errors[0] > errors[1] > errors[2]
+    config = TrainConfig(**{**FAST, "steps": 2, "unquantized": 0})
+    going_on = Run(
+        folder=tmp_path / "c", corpus=corpus, config=config, sizes=SIZES, start=tmp_path / "b"
+    )
+    assert np.isfinite(list(going_on.steps())[-1]["spectral"])
+    with pytest.raises(InputError, match="train first"):
+        next(
+            remake_books(
+                source=tmp_path / "none",
+                folder=tmp_path / "d",
+                corpus=corpus,
+                share=1.0,
+                batches=1,
+            )
+        )
 
 
 def test_a_checkpoint_of_another_model_is_refused(corpus: Path, tmp_path: Path) -> None:
