@@ -102,7 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
     books.add_argument("corpus", type=Path)
     books.add_argument("source", type=Path, help="folder of the run whose averaged weights to take")
     books.add_argument("folder", type=Path, help="folder to write a checkpoint to")
-    books.add_argument("--share", type=float, default=1.0, help="power of the weighing (default 1)")
+    books.add_argument(
+        "--share", type=float, default=0.8, help="power of the weighing (default 0.8)"
+    )
     books.add_argument("--batches", type=int, default=700, help="of latents (default %(default)s)")
     books.add_argument("--threads", type=int, default=2)
     books.set_defaults(act=_books)
