@@ -54,12 +54,14 @@ def read_runs(folders: list[Path]) -> tuple[dict[str, list[Curve]], list[float]]
         if not lines:
             raise InputError(f"{path}: empty; the run has not logged anything yet")
         before = ends[-1] if ends else 0.0
-        hours = before + np.array([line["step"] * _SECONDS_PER_STEP / 3600 for line in lines])
         for name, kept in curves.items():
-            if name in lines[0]:
-                values = np.array([line[name] for line in lines])
-                kept.append(Curve(hours=hours, values=smoothed(values)))
-        ends.append(float(hours[-1]))
+            # Not every loss is taken in every stage of a run.
+            told = [line for line in lines if name in line]
+            if told:
+                hours = [before + line["step"] * _SECONDS_PER_STEP / 3600 for line in told]
+                values = np.array([line[name] for line in told])
+                kept.append(Curve(hours=np.array(hours), values=smoothed(values)))
+        ends.append(before + lines[-1]["step"] * _SECONDS_PER_STEP / 3600)
     return curves, ends
 
 
