@@ -196,6 +196,7 @@ class Trunk(nn.Module):
         with torch.autocast(h.device.type, enabled=False):
             octaves: Tensor = self.pitch(hidden.float()).squeeze(-1)
         if self.intonation is not None:
+            # Read from the latents of a frame that came, guessed for one that did not.
             octaves = octaves * lost.repeat_interleave(STEPS_PER_FRAME, dim=1).squeeze(-1)
             octaves = octaves + self.intonation(latents, frames, 1 - lost)
         return hidden, octaves
