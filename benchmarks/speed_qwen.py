@@ -59,7 +59,10 @@ def main() -> None:
             ours = times if precision == "fp32" else ours
         if importlib.util.find_spec("qwen_tts") is not None:
             reference = _reference(args.weights)
-            print(f"\nOur fp32 decoder, one frame a step: {reference / ours:.1f} times cheaper.")
+            if ours:
+                print(
+                    f"\nOur fp32 decoder, one frame a step: {reference / ours:.1f} times cheaper."
+                )
         if importlib.util.find_spec("moshi") is not None:
             _moshi(frames)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
