@@ -42,11 +42,11 @@ class ModelConfig:
 
     books: int = 12
     entries: int = 2048
-    latent: int = 64
+    latent: int = 32
     encoder: tuple[int, int, int, int] = (160, 224, 320, 384)
     encoder_blocks: tuple[int, int, int, int] = (2, 2, 2, 2)
     decoder: tuple[int, int, int, int] = (256, 256, 320, 416)
-    decoder_blocks: tuple[int, int, int, int] = (4, 2, 2, 3)
+    decoder_blocks: tuple[int, int, int, int] = (6, 2, 2, 3)
     intonation: tuple[int, int] = (192, 144)
 
 

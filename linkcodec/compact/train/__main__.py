@@ -54,6 +54,12 @@ def _books(options: argparse.Namespace) -> None:
         print(line, flush=True)
 
 
+def _reshape(options: argparse.Namespace) -> None:
+    from linkcodec.compact.train.reshape import reshape
+
+    print(reshape(source=options.source, folder=options.folder, corpus=options.corpus))
+
+
 def _export(options: argparse.Namespace) -> None:
     from linkcodec.compact.weights import export_checkpoint
 
@@ -108,6 +114,13 @@ def main(arguments: list[str] | None = None) -> int:
     books.add_argument("--batches", type=int, default=700, help="of latents (default %(default)s)")
     books.add_argument("--threads", type=int, default=2)
     books.set_defaults(act=_books)
+    shape = commands.add_parser(
+        "reshape", help="trained weights in a network of the present sizes, to start from"
+    )
+    shape.add_argument("corpus", type=Path)
+    shape.add_argument("source", type=Path, help="folder of a run, or a released weights file")
+    shape.add_argument("folder", type=Path, help="folder to write a checkpoint to")
+    shape.set_defaults(act=_reshape)
     export = commands.add_parser("export", help="write the weights of a run for the package")
     export.add_argument("folder", type=Path)
     export.add_argument("weights", type=Path)

@@ -194,15 +194,21 @@ class Run:
         saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
         self._adopt(saved["average"], path)
         self.books.load_state_dict(saved["books"])
-        self.guide.load_state_dict(saved["guide"])
+        if "guide" in saved:
+            self.guide.load_state_dict(saved["guide"])
         if "discriminators" in saved:
             self.discriminators.load_state_dict(saved["discriminators"])
 
     def _adopt(self, state: dict[str, Tensor], path: Path) -> None:
         """Weights of this network, or of one before the pitch had its own way."""
-        missing, unexpected = self.model.load_state_dict(state, strict=False)
+        try:
+            missing, unexpected = self.model.load_state_dict(state, strict=False)
+        except RuntimeError:
+            missing, unexpected = [], ["other sizes"]
         if unexpected or any(".intonation." not in name for name in missing):
-            raise InputError(f"{path}: weights of another network: start from others")
+            raise InputError(
+                f"{path}: weights of another network: give what the command reshape makes of them"
+            )
         if missing:
             if not self.config.tracked:
                 raise InputError(

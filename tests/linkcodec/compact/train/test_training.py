@@ -22,6 +22,7 @@ from linkcodec.compact.train.codebooks import CodebookTrainer
 from linkcodec.compact.train.discriminators import Discriminators
 from linkcodec.compact.train.evaluate import Evaluation, mel_db
 from linkcodec.compact.train.losses import SpectralLoss
+from linkcodec.compact.train.reshape import reshape
 from linkcodec.compact.train.sensitivity import remake_books
 from linkcodec.compact.train.trainer import (
     Run,
@@ -331,6 +332,36 @@ def test_books_can_be_made_anew(corpus: Path, tmp_path: Path) -> None:
                 batches=1,
             )
         )
+
+
+def test_a_run_goes_on_in_another_shape(corpus: Path, tmp_path: Path) -> None:
+    list(run(tmp_path / "a", corpus, steps=4, adversarial=1.0).steps())
+    sizes = replace(SIZES, latent=3, decoder_blocks=(2, 1, 1, 1))
+    options: dict[str, Any] = {"corpus": corpus, "sizes": sizes, "items": 2, "frames": 6}
+    line = reshape(source=tmp_path / "a", folder=tmp_path / "b", **options)
+    assert "3 of 4 latents" in line
+    config = TrainConfig(**{**FAST, "steps": 2, "unquantized": 0, "adversarial": 1.0})
+    begun = {"folder": tmp_path / "c", "corpus": corpus, "config": config, "start": tmp_path / "b"}
+    with pytest.raises(InputError, match="another network: give what the command reshape"):
+        Run(sizes=SIZES, **begun)
+    going_on = Run(sizes=sizes, **begun)
+    before = torch.load(tmp_path / "a" / "checkpoint.pt", weights_only=True)
+    for name, weight in going_on.discriminators.state_dict().items():
+        torch.testing.assert_close(weight, before["discriminators"][name])
+    assert np.isfinite(list(going_on.steps())[-1]["spectral"])
+    wider = replace(sizes, latent=5)
+    with pytest.raises(InputError, match="latents of 4 cannot become more"):
+        reshape(source=tmp_path / "a", folder=tmp_path / "d", **options | {"sizes": wider})
+    other = replace(sizes, encoder=(8, 8, 8, 16))
+    with pytest.raises(InputError, match="not as wide"):
+        reshape(source=tmp_path / "a", folder=tmp_path / "d", **options | {"sizes": other})
+    save_weights(tiny_model(), tmp_path / "w.npz", version=1)
+    assert "3 of 4" in reshape(source=tmp_path / "w.npz", folder=tmp_path / "e", **options)
+    without = replace(sizes, intonation=(0, 0))
+    with pytest.raises(InputError, match="differs by more than latents and depth"):
+        reshape(source=tmp_path / "w.npz", folder=tmp_path / "d", **options | {"sizes": without})
+    with pytest.raises(InputError, match="train first"):
+        reshape(source=tmp_path / "none", folder=tmp_path / "d", **options)
 
 
 def test_a_checkpoint_of_another_model_is_refused(corpus: Path, tmp_path: Path) -> None:
