@@ -20,13 +20,14 @@ from linkcodec.compact.quantizer import ResidualQuantizer
 from linkcodec.compact.shape import (
     CANDIDATES,
     FEATURES,
-    LATEST,
+    FOUND_STEPS,
     PARAMETERS,
-    PERIOD_LAG,
+    PERIODS,
     PITCH_CENTRE,
     PITCH_RANGE,
     SPECTRA,
     STEPS_PER_FRAME,
+    TOLD_STEPS,
 )
 from linkcodec.compact.streams import DecoderMemory
 from linkcodec.compact.synthesis import SynthesisState, Synthesizer
@@ -37,7 +38,8 @@ class ModelConfig:
     """Sizes of the network; the tuples run from 100 steps/s down to 12.5.
 
     `intonation` are the hidden sizes of the pitch's own way, in the encoder and the decoder;
-    0 where the network has none, as before `compact-4`.
+    0 where the network has none, as before `compact-4`. `views` of the periods are tracked
+    there: those of the long window and, since `compact-5`, the recent ones.
     """
 
     books: int = 12
@@ -48,6 +50,7 @@ class ModelConfig:
     decoder: tuple[int, int, int, int] = (256, 256, 320, 416)
     decoder_blocks: tuple[int, int, int, int] = (6, 2, 2, 3)
     intonation: tuple[int, int] = (192, 144)
+    views: int = 2
 
 
 class IntonationEncoder(nn.Module):
@@ -58,30 +61,34 @@ class IntonationEncoder(nn.Module):
     bfloat16 of an octave is off by up to 5 cents.
     """
 
-    latest: Tensor
+    told: Tensor
+    found: Tensor
 
-    def __init__(self, channels: int, hidden: int, latent: int) -> None:
+    def __init__(self, channels: int, hidden: int, latent: int, views: int) -> None:
         super().__init__()
-        self.mix = nn.Linear(channels + 2 * STEPS_PER_FRAME * 2 * CANDIDATES, hidden)
-        self.guess = nn.Linear(hidden, STEPS_PER_FRAME * (1 + CANDIDATES))
+        self.views = views
+        self.mix = nn.Linear(channels + 2 * STEPS_PER_FRAME * views * PERIODS, hidden)
+        self.guess = nn.Linear(hidden, STEPS_PER_FRAME * (1 + views * CANDIDATES))
         self.leave = nn.Linear(STEPS_PER_FRAME, latent)
-        self.register_buffer("latest", torch.from_numpy(LATEST), persistent=False)
+        told, found = (torch.from_numpy(steps[:, :views]) for steps in (TOLD_STEPS, FOUND_STEPS))
+        self.register_buffer("told", told, persistent=False)
+        self.register_buffer("found", found, persistent=False)
 
     def track(self, h: Tensor, periods: Tensor, context: Context) -> Tensor:
         """The last stage's output (batch, n, channels) and the features' periods (batch, 8 n,
-        2 CANDIDATES) to octaves (batch, n, 8)."""
-        frames = periods.float().reshape(*h.shape[:2], -1)
+        views PERIODS) to octaves (batch, n, 8)."""
+        frames = periods[..., : self.views * PERIODS].float().reshape(*h.shape[:2], -1)
         past = context.extend(frames, 1)[:, :-1]
         with torch.autocast(h.device.type, enabled=False):
             known = torch.cat((F.layer_norm(h.float(), h.shape[-1:]), past, frames), dim=-1)
             guesses = self.guess(F.gelu(self.mix(known), approximate="tanh"))
-            octaves, belief = guesses.split((STEPS_PER_FRAME, STEPS_PER_FRAME * CANDIDATES), -1)
-            shape = (*h.shape[:2], STEPS_PER_FRAME, CANDIDATES)
+            octaves, belief = guesses[..., :STEPS_PER_FRAME], guesses[..., STEPS_PER_FRAME:]
+            shape = (*h.shape[:2], STEPS_PER_FRAME, self.views, CANDIDATES)
             belief = torch.sigmoid(belief).reshape(shape)
             found = frames.reshape(*shape, 2)[..., 0]
-            found = found[:, :, self.latest + PERIOD_LAG]
-            unlike = found - octaves[:, :, self.latest, None]
-            tracked: Tensor = octaves + (belief * unlike).sum(dim=-1)
+            found = found[:, :, self.found, torch.arange(self.views)]
+            unlike = found - octaves[:, :, self.told, None]
+            tracked: Tensor = octaves + (belief * unlike).sum(dim=(-1, -2))
         return tracked
 
     def forward(self, octaves: Tensor) -> Tensor:
@@ -132,7 +139,9 @@ class SpeechEncoder(nn.Module):
         self.norm = nn.LayerNorm(d)
         self.leave = nn.Linear(d, config.latent)
         hidden = config.intonation[0]
-        self.intonation = IntonationEncoder(d, hidden, config.latent) if hidden else None
+        self.intonation = (
+            IntonationEncoder(d, hidden, config.latent, config.views) if hidden else None
+        )
 
     def trackers(self) -> list[nn.Parameter]:
         """The weights that track the pitch, which can be learned alone."""

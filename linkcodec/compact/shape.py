@@ -27,7 +27,9 @@ MEL_FFT: Final = 512
 MEL_BANDS: Final = 80
 SPECTRA: Final = PITCH_BINS + MEL_BANDS
 CANDIDATES: Final = 2
-FEATURES: Final = SPECTRA + 2 * CANDIDATES
+PERIODS: Final = 2 * CANDIDATES
+"""Values per step and view of the periods: pitch and strength of each candidate."""
+FEATURES: Final = SPECTRA + 2 * PERIODS
 PAST: Final = PITCH_WINDOW - STEP
 """Samples before a step that its features look at."""
 
@@ -51,10 +53,23 @@ LAG_COST: Final = 0.03
 """What an octave down costs a candidate period against its strength (Boersma 1993)."""
 PERIOD_LAG: Final = 2
 """Steps by which a period is found later than the decoder's step that it belongs to."""
-LATEST: Final = np.minimum(np.arange(STEPS_PER_FRAME), STEPS_PER_FRAME - 1 - PERIOD_LAG)
-"""For each step of a frame, the last one up to it whose period is known when the frame ends."""
+_STEPS: Final = np.arange(STEPS_PER_FRAME)
+TOLD_STEPS: Final = np.stack((np.minimum(_STEPS, STEPS_PER_FRAME - 1 - PERIOD_LAG), _STEPS), axis=1)
+"""For each step of a frame, the last one up to it whose period is known when the frame ends, by
+the long window and by the recent view: (8, views)."""
+FOUND_STEPS: Final = TOLD_STEPS + np.array((PERIOD_LAG, 0))
+"""The steps at which these periods are found."""
 LAG_FLOOR: Final = 1e-4
 """Added to the power: silence has no period."""
+RECENT_WINDOW: Final = 192
+"""The newest samples, which are compared with those a period before. Half a period more back is
+the middle of both: in time with the decoder's step."""
+RECENT_SPAN: Final = RECENT_WINDOW + HIGHEST_LAG + 1
+RECENT_FFT: Final = 1024
+RECENT_RISE: Final = 1e-5
+"""By which a peak of likeness is above its neighbours: what is flat has no period."""
+RECENT_REACH: Final = 0.25
+"""Octaves around a candidate of the long window within which its period is looked for."""
 
 SEARCH_WIDTH: Final = 4
 """Beginnings that the encoder's search through the books keeps."""

@@ -38,12 +38,13 @@ def _sizes(card: dict[str, Any]) -> ModelConfig:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in card["sizes"].items()
     }
-    # Before `compact-4` the pitch had no way of its own.
-    return ModelConfig(**{"intonation": (0, 0)} | values)
+    # Before `compact-4` the pitch had no way of its own, before `compact-5` no recent view.
+    before: dict[str, Any] = {"intonation": (0, 0), "views": 1}
+    return ModelConfig(**before | values)
 
 
 def _with_periods(enter: torch.Tensor) -> torch.Tensor:
-    """`compact-1` and `compact-2` did not hear the periods."""
+    """`compact-1` and `compact-2` did not hear the periods, those up to 4 no recent ones."""
     return F.pad(enter, (0, FEATURES - enter.shape[1]))
 
 

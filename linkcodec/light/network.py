@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,26 +11,32 @@ import numpy.typing as npt
 from linkcodec.compact.shape import (
     CANDIDATES,
     FLOOR,
+    FOUND_STEPS,
     HIGHEST_LAG,
     LAG_FFT,
     LAG_FLOOR,
-    LATEST,
     LOWEST_LAG,
     MEL_BANDS,
     MEL_FFT,
     MEL_SCALE,
     MEL_WINDOW,
-    PERIOD_LAG,
+    PERIODS,
     PITCH_BINS,
     PITCH_CENTRE,
     PITCH_RANGE,
     PITCH_SCALE,
     PITCH_WINDOW,
+    RECENT_FFT,
+    RECENT_REACH,
+    RECENT_RISE,
+    RECENT_SPAN,
+    RECENT_WINDOW,
     SAMPLE_RATE,
     SEARCH_WIDTH,
     SPECTRA,
     STEP,
     STEPS_PER_FRAME,
+    TOLD_STEPS,
     Array,
     hann,
     lag_weights,
@@ -52,8 +59,18 @@ def windows(x: Array, length: int, hop: int) -> Array:
     return np.lib.stride_tricks.sliding_window_view(x, length)[::hop]
 
 
+def _octaves(lags: npt.NDArray[Any]) -> Array:
+    return np.asarray(math.log2(SAMPLE_RATE / PITCH_CENTRE) - np.log2(lags), np.float32)
+
+
+def _peak_octaves(before: Array, here: Array, after: Array, place: npt.NDArray[np.intp]) -> Array:
+    """Octaves of a peak `place` above `LOWEST_LAG`, between its neighbours."""
+    bend = np.minimum(before - 2 * here + after, -1e-6)
+    return _octaves(LOWEST_LAG + place + np.clip(0.5 * (before - after) / bend, -0.5, 0.5))
+
+
 class Periods:
-    """Windowed pieces (n, PITCH_WINDOW) to their most likely periods: (n, 2 CANDIDATES)."""
+    """Windowed pieces (n, PITCH_WINDOW) to their most likely periods: (n, PERIODS)."""
 
     def __init__(self) -> None:
         self._band, self._gains, self._costs = lag_weights()
@@ -71,12 +88,41 @@ class Periods:
         for _ in range(CANDIDATES):
             place = score.argmax(axis=1)
             low, top, high = (part[rows, place] for part in (before, here, after))
-            bend = np.minimum(low - 2 * top + high, -1e-6)
-            lag = LOWEST_LAG + place + np.clip(0.5 * (low - high) / bend, -0.5, 0.5)
             any_left = score[rows, place] > -np.inf
-            octaves = math.log2(SAMPLE_RATE / PITCH_CENTRE) - np.log2(lag)
+            octaves = _peak_octaves(low, top, high, place)
             found += [octaves * any_left, top * any_left]
             score[rows, place] = -np.inf
+        return np.stack(found, axis=1).astype(np.float32)
+
+
+class RecentPeriods:
+    """Pieces (n, RECENT_SPAN) and their periods to what these are at the end: (n, PERIODS)."""
+
+    def __init__(self) -> None:
+        self._octaves = _octaves(np.arange(LOWEST_LAG, HIGHEST_LAG + 1))
+
+    def __call__(self, pieces: Array, periods: Array) -> Array:
+        pieces = pieces - pieces.mean(axis=1, keepdims=True)
+        across = np.fft.rfft(pieces, n=RECENT_FFT)
+        across *= np.fft.rfft(pieces[:, -RECENT_WINDOW:], n=RECENT_FFT).conj()
+        products = np.fft.irfft(across)[:, : RECENT_SPAN - RECENT_WINDOW + 1]
+        sums = np.cumsum(np.square(pieces, dtype=np.float64), axis=1)
+        powers = sums[:, RECENT_WINDOW - 1 :].copy()
+        powers[:, 1:] -= sums[:, :-RECENT_WINDOW]
+        powers += LAG_FLOOR
+        alike = (products / np.sqrt(powers * powers[:, -1:]))[:, ::-1]
+        alike = alike[:, LOWEST_LAG - 1 : HIGHEST_LAG + 2]
+        before, here, after = alike[:, :-2], alike[:, 1:-1], alike[:, 2:]
+        peak = here > np.maximum(np.maximum(before, after), 0) + RECENT_RISE
+        rows = np.arange(len(alike))
+        found: list[Array] = []
+        for octaves, strength in periods.reshape(-1, CANDIDATES, 2).transpose(1, 2, 0):
+            near = np.abs(self._octaves - octaves[:, None]) < RECENT_REACH
+            score = np.where(near & peak, here, -np.inf)
+            place = score.argmax(axis=1)
+            low, top, high = (part[rows, place] for part in (before, here, after))
+            any_left = (score[rows, place] > -np.inf) & (strength > 0)
+            found += [_peak_octaves(low, top, high, place) * any_left, top * any_left]
         return np.stack(found, axis=1).astype(np.float32)
 
 
@@ -89,6 +135,7 @@ class Features:
         self._short = hann(MEL_WINDOW) * np.float32(MEL_SCALE)
         self._mel = np.ascontiguousarray(mel_matrix(bands=MEL_BANDS, fft=MEL_FFT).T)
         self._periods = Periods()
+        self._recent = RecentPeriods()
 
     def __call__(self, x: Array) -> Array:
         long = windows(x, PITCH_WINDOW, STEP) * self._long
@@ -97,25 +144,29 @@ class Features:
         bands = np.abs(np.fft.rfft(short, n=MEL_FFT)).astype(np.float32) @ self._mel
         spectra = np.concatenate((harmonics, bands), axis=1).astype(np.float32)
         logarithms = (np.log(spectra + np.float32(FLOOR)) + np.float32(4.0)) / np.float32(2.5)
-        return np.concatenate((logarithms, self._periods(long)), axis=1)
+        periods = self._periods(long)
+        recent = self._recent(windows(x[PITCH_WINDOW - RECENT_SPAN :], RECENT_SPAN, STEP), periods)
+        return np.concatenate((logarithms, periods, recent), axis=1)
 
 
 class IntonationEncoder:
-    """Tracks the pitch: (n, channels) and periods (n, 32), those of the frames before too, to
-    what is added to the latents."""
+    """Tracks the pitch: (n, channels) and periods (n, 8 views PERIODS), those of the frames
+    before too, to what is added to the latents."""
 
     def __init__(self, arrays: Arrays) -> None:
         self._mix, self._guess, self._leave = (
             Linear.read(arrays, f"encoder.intonation.{name}") for name in ("mix", "guess", "leave")
         )
+        self.views = (len(self._guess.bias) // STEPS_PER_FRAME - 1) // CANDIDATES
+        self._found, self._told = FOUND_STEPS[:, : self.views], TOLD_STEPS[:, : self.views]
 
     def __call__(self, h: Array, past: Array, periods: Array) -> Array:
         guesses = self._guess(gelu(self._mix(np.concatenate((h, past, periods), axis=1))))
         octaves = guesses[:, :STEPS_PER_FRAME]
-        shape = (len(h), STEPS_PER_FRAME, CANDIDATES)
+        shape = (len(h), STEPS_PER_FRAME, self.views, CANDIDATES)
         belief = 1 / (1 + np.exp(-guesses[:, STEPS_PER_FRAME:].reshape(shape)))
-        found = periods.reshape(*shape, 2)[..., 0][:, LATEST + PERIOD_LAG]
-        octaves = octaves + (belief * (found - octaves[:, LATEST][..., None])).sum(axis=2)
+        found = periods.reshape(*shape, 2)[..., 0][:, self._found, np.arange(self.views)]
+        octaves = octaves + (belief * (found - octaves[:, self._told][..., None])).sum(axis=(2, 3))
         return self._leave(octaves)
 
 
@@ -157,7 +208,8 @@ class SpeechEncoder:
         h = normalise(h)
         latents = self._leave(h)
         if self._intonation is not None:
-            periods = features[:, SPECTRA:].reshape(len(h), -1)
+            heard = self._intonation.views * PERIODS
+            periods = features[:, SPECTRA : SPECTRA + heard].reshape(len(h), -1)
             latents += self._intonation(h, context.extend(periods, 1)[:-1], periods)
         return latents
 

@@ -1,7 +1,8 @@
 """Trained weights in a network of another shape, which does at first what the old one did.
 
 Latents may get narrower: they keep the directions with most power, those that the books and
-the decoder use. Stages may get deeper: a new block adds nothing until it has learned to.
+the decoder use. Stages may get deeper: a new block adds nothing until it has learned to. A
+tracker of the pitch may get the recent view of the periods, which it hardly believes at first.
 """
 
 from __future__ import annotations
@@ -11,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from linkcodec.compact.layers import Block, Context
 from linkcodec.compact.model import CompactModel, ModelConfig
+from linkcodec.compact.shape import CANDIDATES, FEATURES, PERIODS, STEPS_PER_FRAME
 from linkcodec.compact.train.batches import Corpus
 from linkcodec.compact.train.codebooks import CodebookTrainer
 from linkcodec.compact.weights import load_weights
 from linkcodec.exceptions import InputError
+
+_DOUBT = -3.0
+"""What a new view's candidates begin with: its logistic is the share that is believed."""
 
 _MEASURED = 40
 """Batches from which the latents' power is taken."""
@@ -52,6 +58,24 @@ def narrow(model: CompactModel, there: Tensor, back: Tensor) -> dict[str, Tensor
     return state
 
 
+def hear_recent(state: dict[str, Tensor]) -> None:
+    """Give the weights of a tracker that has one view of the periods the recent one."""
+    mix, guess = "encoder.intonation.mix", "encoder.intonation.guess"
+    weight = state[f"{mix}.weight"]
+    heard = STEPS_PER_FRAME * PERIODS
+    hidden, *frames = torch.split(weight, [weight.shape[1] - 2 * heard, heard, heard], dim=1)
+    steps = (frame.reshape(len(frame), -1, PERIODS) for frame in frames)
+    wider = (F.pad(step, (0, PERIODS)).flatten(1) for step in steps)
+    state[f"{mix}.weight"] = torch.cat((hidden, *wider), dim=1)
+    for name, new in (("weight", 0.0), ("bias", _DOUBT)):
+        guesses = state[f"{guess}.{name}"].reshape(STEPS_PER_FRAME * (1 + CANDIDATES), -1)
+        beliefs = guesses[STEPS_PER_FRAME:]
+        beliefs = beliefs.reshape(STEPS_PER_FRAME, CANDIDATES, -1)
+        beliefs = F.pad(beliefs, (0, 0, 0, CANDIDATES), value=new).flatten(0, 1)
+        guesses = torch.cat((guesses[:STEPS_PER_FRAME], beliefs))
+        state[f"{guess}.{name}"] = guesses if name == "weight" else guesses.squeeze(1)
+
+
 def silence_new_blocks(model: CompactModel, missing: list[str]) -> list[str]:
     """New blocks leave their stage as it was: only their last layer begins with zeros, so that
     all of them learn from the first steps on. Returns what is missing besides."""
@@ -72,9 +96,11 @@ def _sizes(state: dict[str, Tensor], like: ModelConfig) -> ModelConfig:
         )
         return a, b, c, d
 
+    guesses = len(state.get("encoder.intonation.guess.bias", ()))
     return replace(
         like,
         latent=len(state["encoder.leave.weight"]),
+        views=(guesses // STEPS_PER_FRAME - 1) // CANDIDATES if guesses else like.views,
         encoder_blocks=depth("encoder"),
         decoder_blocks=depth("trunk"),
     )
@@ -99,6 +125,8 @@ def _read(source: Path, like: ModelConfig) -> tuple[CompactModel, dict[str, Any]
     if not path.exists():
         raise InputError(f"{path}: no such checkpoint; train first")
     saved = torch.load(path, weights_only=True, map_location="cpu")
+    enter = saved["average"]["encoder.enter.weight"]
+    saved["average"]["encoder.enter.weight"] = F.pad(enter, (0, FEATURES - enter.shape[1]))
     model = CompactModel(_sizes(saved["average"], like))
     _fill(model, saved["average"], path)
     return model, saved
@@ -136,7 +164,10 @@ def reshape(
         moments += latents.t() @ latents / len(latents) / _MEASURED
     there, back = directions(moments, config.latent, power=power)
     reshaped = CompactModel(config)
-    _fill(reshaped, narrow(model, there, back), source)
+    state = narrow(model, there, back)
+    if model.config.views < config.views:
+        hear_recent(state)
+    _fill(reshaped, state, source)
     books = CodebookTrainer(reshaped.quantizer)
     if saved:
         books.counts.copy_(saved["books"]["counts"])

@@ -9,9 +9,11 @@ from linkcodec.compact.shape import (
     FEATURES,
     MEL_BANDS,
     PAST,
+    PERIODS,
     PITCH_BINS,
     PITCH_CENTRE,
     PITCH_WINDOW,
+    RECENT_WINDOW,
     SAMPLE_RATE,
     SPECTRA,
     STEP,
@@ -60,3 +62,20 @@ def test_silence_has_no_period_and_noise_a_weak_one() -> None:
     assert not features(torch.zeros(1, PAST + 3 * STEP))[..., SPECTRA:].any()
     noise = 0.1 * torch.randn(1, PAST + 50 * STEP, generator=torch.Generator().manual_seed(2))
     assert features(noise)[..., SPECTRA + 1].mean() < 0.6
+
+
+@pytest.mark.parametrize("octaves_per_second", [-4.0, 2.5])
+def test_the_recent_view_follows_a_gliding_voice(octaves_per_second: float) -> None:
+    seconds = torch.arange(PAST + 8 * STEP) / SAMPLE_RATE
+    course = torch.log2(torch.tensor(180.0 / PITCH_CENTRE)) + octaves_per_second * (seconds - 0.1)
+    phase = torch.cumsum(PITCH_CENTRE * torch.exp2(course.double()), dim=0) / SAMPLE_RATE
+    voice = torch.cos(2 * torch.pi * phase * torch.arange(1, 9)[:, None]).sum(dim=0).float()
+    features = Features()(0.1 * voice[None])[0, :, SPECTRA:]
+    long, recent = features[:, 0], features[:, PERIODS]
+    ends = PAST + STEP * torch.arange(1, 9)
+    # The middle of the newest samples and those a period before.
+    middle = ends - (RECENT_WINDOW + SAMPLE_RATE // 180) // 2
+    true = course[middle]
+    assert 1200 * (recent - true).abs().max() < 15
+    assert 1200 * (long - true).abs().min() > 40
+    assert features[:, PERIODS + 1].min() > 0.9

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tinymodel import DAMAGES, SIZES, damage_weights, tiny_model
 
 from linkcodec.compact.layers import Context
 from linkcodec.compact.model import CompactModel
-from linkcodec.compact.shape import FRAME_SIZE, PAST, SPECTRA
+from linkcodec.compact.shape import FRAME_SIZE, PAST, PERIODS, SPECTRA
 from linkcodec.compact.versions import CURRENT_VERSION, weights_path
 from linkcodec.compact.weights import export_checkpoint, load_weights, save_weights
 from linkcodec.exceptions import CodecError
@@ -46,19 +47,34 @@ def test_bad_files_are_refused_by_name(tmp_path: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize("light", [False, True])
-def test_weights_from_before_the_pitch_had_its_own_way(tmp_path: Path, *, light: bool) -> None:
-    # As compact-1 and compact-2 are: no periods among what the encoder hears either.
-    sizes = replace(SIZES, intonation=(0, 0))
-    model = CompactModel(sizes).eval()
-    torch.nn.init.zeros_(model.encoder.enter.weight[:, SPECTRA:].detach())
+@pytest.mark.parametrize(
+    ("sizes", "lacking", "heard_features"),
+    [
+        # compact-1 and compact-2: the encoder did not hear the periods.
+        ({"intonation": (0, 0), "views": 1}, ("intonation", "views"), SPECTRA),
+        # compact-4: no recent view.
+        ({"views": 1}, ("views",), SPECTRA + PERIODS),
+    ],
+)
+def test_weights_of_older_networks(
+    tmp_path: Path,
+    *,
+    sizes: dict[str, Any],
+    lacking: tuple[str, ...],
+    heard_features: int,
+    light: bool,
+) -> None:
+    model = CompactModel(replace(SIZES, **sizes)).eval()
+    torch.nn.init.zeros_(model.encoder.enter.weight[:, heard_features:].detach())
     path = tmp_path / "old.npz"
     save_weights(model, path, version=1)
     with np.load(path) as arrays:
         stored = {name: arrays[name] for name in arrays.files}
     card = json.loads(str(stored["card"]))
-    del card["sizes"]["intonation"]
+    for name in lacking:
+        del card["sizes"][name]
     stored["card"] = np.array(json.dumps(card))
-    stored["encoder.enter.weight"] = stored["encoder.enter.weight"][:, :SPECTRA]
+    stored["encoder.enter.weight"] = stored["encoder.enter.weight"][:, :heard_features]
     with open(path, "wb") as file:
         np.savez(file, allow_pickle=False, **stored)
     heard = 0.1 * torch.randn(PAST + 2 * FRAME_SIZE, generator=torch.Generator().manual_seed(1))

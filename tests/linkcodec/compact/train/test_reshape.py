@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from tinymodel import SIZES, tiny_model
 
 from linkcodec.compact.layers import Context
 from linkcodec.compact.model import CompactModel
 from linkcodec.compact.shape import FRAME_SIZE, PAST
-from linkcodec.compact.train.reshape import directions, narrow, silence_new_blocks
+from linkcodec.compact.train import reshape
+from linkcodec.compact.train.reshape import directions, hear_recent, narrow, silence_new_blocks
 
 
 def test_directions_keep_the_power_that_is_asked_for() -> None:
@@ -52,6 +54,25 @@ def test_a_deeper_network_with_fewer_latents_does_what_the_old_one_did() -> None
     # New blocks did something before they were silenced, and all of their layers can learn.
     assert not torch.allclose(first[0], before[0], atol=1e-4)
     assert deeper.trunk.stage1.blocks[1].widen.weight.any()
+
+
+def test_a_view_that_is_not_believed_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(6)
+    old = CompactModel(replace(SIZES, views=1)).eval()
+    new = CompactModel(SIZES).eval()
+    heard = 0.1 * torch.randn(2, PAST + 6 * FRAME_SIZE)
+    unlike = []
+    for doubt in (-40.0, -3.0):
+        monkeypatch.setattr(reshape, "_DOUBT", doubt)
+        state = old.state_dict()
+        hear_recent(state)
+        new.load_state_dict(state)
+        with torch.no_grad():
+            before, after = (model.encoder.analyse(heard, Context())[1] for model in (old, new))
+        assert before is not None
+        assert after is not None
+        unlike.append(float((after - before).abs().max()))
+    assert unlike[0] < 1e-5 < unlike[1]
 
 
 def test_what_is_no_block_is_missing() -> None:
