@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from linkcodec.compact.shape import (
@@ -95,7 +96,8 @@ class RecentPeriods(nn.Module):
         newest = pieces[..., -RECENT_WINDOW:]
         across = torch.fft.rfft(pieces, n=RECENT_FFT) * torch.fft.rfft(newest, n=RECENT_FFT).conj()
         products = torch.fft.irfft(across)[..., : RECENT_SPAN - RECENT_WINDOW + 1]
-        powers = pieces.square().unfold(-1, RECENT_WINDOW, 1).sum(dim=-1) + LAG_FLOOR
+        sums = F.pad(pieces.double().square().cumsum(dim=-1), (1, 0))
+        powers = (sums[..., RECENT_WINDOW:] - sums[..., :-RECENT_WINDOW]).float() + LAG_FLOOR
         # From the lags of the past to those ahead of them: the shortest lag comes first.
         alike = (products / torch.sqrt(powers * powers[..., -1:])).flip(-1)
         alike = alike[..., LOWEST_LAG - 1 : HIGHEST_LAG + 2]

@@ -65,7 +65,7 @@ RECENT_WINDOW: Final = 192
 """The newest samples, which are compared with those a period before. Half a period more back is
 the middle of both: in time with the decoder's step."""
 RECENT_SPAN: Final = RECENT_WINDOW + HIGHEST_LAG + 1
-RECENT_FFT: Final = 1024
+RECENT_FFT: Final = 576
 RECENT_RISE: Final = 1e-5
 """By which a peak of likeness is above its neighbours: what is flat has no period."""
 RECENT_REACH: Final = 0.25

@@ -106,10 +106,8 @@ class RecentPeriods:
         across = np.fft.rfft(pieces, n=RECENT_FFT)
         across *= np.fft.rfft(pieces[:, -RECENT_WINDOW:], n=RECENT_FFT).conj()
         products = np.fft.irfft(across)[:, : RECENT_SPAN - RECENT_WINDOW + 1]
-        sums = np.cumsum(np.square(pieces, dtype=np.float64), axis=1)
-        powers = sums[:, RECENT_WINDOW - 1 :].copy()
-        powers[:, 1:] -= sums[:, :-RECENT_WINDOW]
-        powers += LAG_FLOOR
+        sums = np.pad(np.cumsum(np.square(pieces, dtype=np.float64), axis=1), ((0, 0), (1, 0)))
+        powers = (sums[:, RECENT_WINDOW:] - sums[:, :-RECENT_WINDOW]) + LAG_FLOOR
         alike = (products / np.sqrt(powers * powers[:, -1:]))[:, ::-1]
         alike = alike[:, LOWEST_LAG - 1 : HIGHEST_LAG + 2]
         before, here, after = alike[:, :-2], alike[:, 1:-1], alike[:, 2:]
