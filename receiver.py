@@ -29,6 +29,7 @@ from linkcodec.app.config import CallConfig, wire_setup
 from linkcodec.app.link import describe_link, open_call_link
 from linkcodec.app.metrics import Figures, Reporter, add_metrics_options, open_reporter, totals
 from linkcodec.app.options import add_config_options, read_config
+from linkcodec.app.recorder import HeardRecorder
 from linkcodec.app.security import CallSecurity, open_security
 from linkcodec.app.status import StatusLine, add_status_options, level_dbfs, meter, open_status
 from linkcodec.app.supervision import Reloader, Supervisor
@@ -68,6 +69,8 @@ known (Iridium)."""
 _MISMATCH: Final = {Urgency.PAUSE: 0.0, Urgency.SPEECH: 0.15, Urgency.AT_ONCE: math.inf}
 """How much sounds may differ that a change of pace fades into each other."""
 
+_Reload = Callable[[CallConfig], list[str]]
+
 _LONGEST_WAIT: Final = 0.05
 _SPEAKER_BLOCK: Final = 0.005
 _QUEUED_CHUNKS: Final = 1000
@@ -99,6 +102,7 @@ class ReceiverCore:
     heard. quality: estimate of how it sounds. wire: what makes events of bytes.
     level_dbfs: of the frame played last. sample_rate: of what is heard, in hertz.
     through: what is done to the sound after all else, such as muting it.
+    recorder: takes the frames that are played; None for nobody.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class ReceiverCore:
             statistics=self.statistics,
         )
         self.through: Callable[[Pcm], Pcm] = lambda pcm: pcm
+        self.recorder: HeardRecorder | None = None
         self.playout = PlayoutStatistics()
         self.quality = QualityMeter()
         self.level_dbfs = -100.0
@@ -159,6 +164,9 @@ class ReceiverCore:
         """The frame to play at `now`, which is when the one before it is over."""
         self._take(self.wire.tick(now), now)
         item = self.buffer.next(now)
+        if self.recorder is not None:
+            end = self.buffer.end_tick if self.buffer.ended else None
+            self.recorder.add(item, self.buffer.last_tick, end_tick=end)
         decoded = self._decoder.decode(item)
         pcm = self.through(self._scale(decoded, item))
         self.level_dbfs = level_dbfs(decoded)
@@ -204,6 +212,7 @@ class ReceiverCore:
             if self.last_packet_at is None
             else round(now - self.last_packet_at, 1),
             "delay_target_seconds": round(self.buffer.delay, 3),
+            "jitter_seconds": round(self.buffer.jitter, 4),
             "drift_ppm": round(self.buffer.drift_ppm, 1),
             "quality_mos": None if self.quality.score is None else round(self.quality.score, 2),
         }
@@ -520,11 +529,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_status_options(parser)
 
 
-def _open_wire(args: argparse.Namespace, config: CallConfig) -> Link:
-    """The link of the configuration, captured if asked for, or a capture in its place."""
+def _open_wire(args: argparse.Namespace, config: CallConfig) -> tuple[Link, _Reload]:
+    """The link of the configuration, captured if asked for, or a capture in its place; and what
+    changes it during a call."""
     if args.from_wire is not None:
-        return recorded_link(args.from_wire, config)
-    return recording(open_call_link(config, sends=False), args.record_wire, config)
+        return recorded_link(args.from_wire, config), lambda _: []
+    link = open_call_link(config, sends=False)
+    return recording(link, args.record_wire, config), link.configure
 
 
 def receive(args: argparse.Namespace) -> int:
@@ -540,7 +551,8 @@ def receive(args: argparse.Namespace) -> int:
     ):
         sink = open_sink(config.audio, codec.info)
         try:
-            with _open_wire(args, config) as link:
+            opened, change_link = _open_wire(args, config)
+            with opened as link:
                 core = ReceiverCore(
                     codec=codec, config=config, datagram=link.datagram, security=security
                 )
@@ -551,7 +563,11 @@ def receive(args: argparse.Namespace) -> int:
                     Reloader(
                         config,
                         read=lambda: read_config(args, sends=False),
-                        apply=core.configure,
+                        parts=(
+                            core.configure,
+                            lambda new: sink.configure(new.audio),
+                            change_link,
+                        ),
                         status=status,
                     ),
                 )

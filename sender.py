@@ -25,14 +25,17 @@ from linkcodec.app.link import describe_link, open_call_link
 from linkcodec.app.metrics import Figures, add_metrics_options, open_reporter, totals
 from linkcodec.app.options import CHANNEL_OPTIONS, add_config_options, read_config
 from linkcodec.app.ptt import open_key
+from linkcodec.app.recorder import SentRecorder
 from linkcodec.app.security import CallSecurity, open_security
 from linkcodec.app.status import StatusLine, add_status_options, level_dbfs, meter, open_status
 from linkcodec.app.supervision import Reloader, Supervisor
 from linkcodec.app.wire import recording
 from linkcodec.codec import Codec, Pcm
-from linkcodec.frame import FRAME_SECONDS, Frame
-from linkcodec.gate import GateDecision, GateState, VoiceGate
+from linkcodec.detector import open_detector
+from linkcodec.frame import FRAME_SECONDS, INDEX_BITS, Frame
+from linkcodec.gate import GateConfig, GateDecision, GateState, VoiceGate
 from linkcodec.level import AutomaticLevel
+from linkcodec.noise_suppression import NoiseSuppressor
 from linkcodec.smoothing import RecentMean
 from transport.links import Link
 from transport.statistics import SenderStatistics
@@ -60,6 +63,7 @@ class SenderCore:
     state: the gate's state after the last frame. level: dB full scale of the last frame.
     muted: silence is sent, whatever is said.
     through: what is done to the sound before all else, such as muting it.
+    recorder: takes the frames that are sent; None for nobody.
     """
 
     def __init__(
@@ -75,9 +79,12 @@ class SenderCore:
         self._encoder = codec.encoder(quantizers=config.codec.quantizers)
         self._gate = VoiceGate(config.gate, sample_rate=info.sample_rate)
         self._level = AutomaticLevel(info.sample_rate)
+        self._suppressor: NoiseSuppressor | None = None
+        self._sample_rate = info.sample_rate
         self.muted = self._told_to_mute = False
         self.configure(config)
         self.through: Callable[[Pcm], Pcm] = lambda pcm: pcm
+        self.recorder: SentRecorder | None = None
         self._frame_size = info.frame_size
         self._partial: Pcm = np.zeros(0, np.float32)
         self._frames: deque[Frame] = deque()
@@ -124,13 +131,40 @@ class SenderCore:
         return self._tick
 
     def configure(self, config: CallConfig) -> list[str]:
-        """Use what can change during a call; gives the names of these fields."""
+        """Use what can change during a call; gives the names of these fields. For any thread.
+
+        Raises:
+            ConfigError: a package that a field needs is not installed; nothing has changed.
+        """
         audio = config.audio
+        gate = self._possible(config)
+        suppressor = self._suppressor
+        if audio.noise_suppression != (suppressor is not None):
+            suppressor = NoiseSuppressor(self._sample_rate) if audio.noise_suppression else None
+        self._suppressor = suppressor
+        self._next_gate = gate
         self._gain = 10.0 ** (audio.gain_db / 20.0)
         self._auto_level = audio.auto_level
         if audio.mute != self._told_to_mute:
             self.muted = self._told_to_mute = audio.mute
-        return ["audio.gain_db", "audio.auto_level", "audio.mute"]
+        names = ("gain_db", "auto_level", "mute", "noise_suppression")
+        used = [name for name in vars(gate) if getattr(gate, name) == getattr(config.gate, name)]
+        return [f"audio.{name}" for name in names] + [f"gate.{name}" for name in used]
+
+    def _possible(self, config: CallConfig) -> GateConfig:
+        """The settings of the gate, less what has to stay as it is during a call.
+
+        Raises:
+            ConfigError: the detector's package is not installed.
+        """
+        before = self._gate.settings
+        fixed = ["mode", "ptt"]
+        if config.wire.mode == "slots":  # these hold all speech back by the pre-roll
+            fixed += ["enabled", "pre_roll_ms", "weak_pre_roll_ms"]
+        settings = replace(config.gate, **{name: getattr(before, name) for name in fixed})
+        if settings.detector != before.detector:
+            open_detector(settings.detector, aggressiveness=0, sample_rate=self._sample_rate)
+        return settings
 
     def toggle_mute(self) -> str:
         """Mute the microphone, or not any more; gives it in words."""
@@ -139,6 +173,9 @@ class SenderCore:
 
     def push(self, pcm: Pcm, now: float) -> None:
         """Take any number of samples, the last of which was captured at `now` (seconds)."""
+        if self._suppressor is not None:
+            pcm = self._suppressor.push(pcm)
+        self._apply_gate_settings()
         loud: Pcm = self.through(self._adjusted(pcm))
         self._frames.extend(self._encoder.push(loud))
         self._partial = np.concatenate([self._partial, loud])
@@ -147,6 +184,12 @@ class SenderCore:
             self._partial = self._partial[self._frame_size :]
         while self._frames and self._decisions:
             self._take(self._frames.popleft(), self._decisions.popleft(), now)
+
+    def _apply_gate_settings(self) -> None:
+        settings = self._next_gate
+        if settings != self._gate.settings:
+            self._gate.configure(settings)
+            self._unsent = deque(self._unsent, maxlen=max(1, settings.pre_roll_frames))
 
     def _adjusted(self, pcm: Pcm) -> Pcm:
         """Gain and automatic level applied, or silence in its place."""
@@ -178,7 +221,7 @@ class SenderCore:
                 self.wire.key(down=True, tick=tick, now=now)
                 start = not self._send_pre_roll(decision.pre_roll, tick, now)
             self._in_spurt = not decision.end
-            self.wire.voice(frame, tick=tick, start=start, end=decision.end, now=now)
+            self._hand_over(frame, tick=tick, start=start, end=decision.end, now=now)
             if decision.end:
                 self.wire.key(down=False, tick=tick + 1, now=now)
         else:
@@ -195,10 +238,17 @@ class SenderCore:
         self.statistics.frames_gated -= len(before)
         first = tick - len(before)
         for number, frame in enumerate(before):
-            self.wire.voice(frame, tick=first + number, start=number == 0, end=False, now=now)
+            self._hand_over(frame, tick=first + number, start=number == 0, end=False, now=now)
         return bool(before)
 
+    def _hand_over(self, frame: Frame, *, tick: int, start: bool, end: bool, now: float) -> None:
+        if self.recorder is not None:
+            self.recorder.voice(frame, tick)
+        self.wire.voice(frame, tick=tick, start=start, end=end, now=now)
+
     def _be_silent(self, decision: GateDecision, tick: int, now: float) -> None:
+        if self.recorder is not None:
+            self.recorder.silence(decision.background, tick)
         self.wire.silence(decision.background, tick=tick, now=now)
 
     def finish(self, now: float) -> None:
@@ -232,7 +282,13 @@ class SenderCore:
 
     def poll(self, now: float) -> list[Departure]:
         """What to put on the link now, at the pace of its line."""
+        bits = self.statistics.payload_bits
         departures = self.wire.poll(now)
+        ticks = [tick for departure in departures for tick in departure.ticks]
+        if ticks and self.recorder is not None:
+            # With adaptation, fewer indices than the encoder gave.
+            sent = self.statistics.payload_bits - bits
+            self.recorder.departed(ticks, max(1, sent // (INDEX_BITS * len(ticks))))
         for departure in departures:
             if departure.ticks:
                 self._note_departure(departure, now)
@@ -376,16 +432,27 @@ def send(args: argparse.Namespace) -> int:
         if args.text is not None:
             core.wire.send_text(args.text, time.monotonic())
         source = open_source(config.audio, codec.info)
+        if config.audio.open_speaker != "off":
+            status.warn(
+                f"audio.open_speaker = '{config.audio.open_speaker}' does nothing here: only "
+                "linkcodec talk knows what its loudspeaker plays"
+            )
         try:
-            with recording(
-                open_call_link(config, receives=False), args.record_wire, config
-            ) as link:
+            call_link = open_call_link(config, receives=False)
+            with recording(call_link, args.record_wire, config) as link:
                 says = f"sending {source.name} over {link.name}"
                 status.message(says)
                 supervisor.ready(
                     says,
                     Reloader(
-                        config, read=lambda: read_config(args), apply=core.configure, status=status
+                        config,
+                        read=lambda: read_config(args),
+                        parts=(
+                            core.configure,
+                            lambda new: source.configure(new.audio),
+                            call_link.configure,
+                        ),
+                        status=status,
                     ),
                 )
                 run(core, source=source, link=link, status=status, stop=stop, each=attend)

@@ -210,7 +210,7 @@ def _means(rows: Sequence[Scores]) -> Scores:
 
 def correlation(rows: Sequence[Row]) -> float:
     """Pearson's, of the running estimate and DistillMOS over all clips of our method."""
-    pairs = [pair for row in rows if row.method == "ours" for pair in _pairs(row)]
+    pairs = [pair for row in rows if row.method == "ours" for pair in estimates_and_scores(row)]
     return float(np.corrcoef(np.array(pairs, dtype=float).T)[0, 1])
 
 
@@ -218,12 +218,13 @@ def fall_correlation(rows: Sequence[Row]) -> float:
     """The same of how far both fall below the clip's values without losses: the receiver cannot
     know how well a voice is coded, in which clips differ more than by their losses."""
     ours = [row for row in rows if row.method == "ours"]
-    clear = _pairs(next(row for row in ours if not row.loss))
-    falls = [np.subtract(_pairs(row), clear) for row in ours if row.loss]
+    clear = estimates_and_scores(next(row for row in ours if not row.loss))
+    falls = [np.subtract(estimates_and_scores(row), clear) for row in ours if row.loss]
     return float(np.corrcoef(np.concatenate(falls).T)[0, 1])
 
 
-def _pairs(row: Row) -> list[tuple[float, float]]:
+def estimates_and_scores(row: Row) -> list[tuple[float, float]]:
+    """The running estimate and DistillMOS of each clip that has both."""
     return [
         (estimate, measured)
         for one in row.clips

@@ -2,6 +2,7 @@
 
     python -m benchmarks.receiver_delay             all cases; the day of drift takes minutes
     python -m benchmarks.receiver_delay --hours 1   a shorter one
+    python -m benchmarks.receiver_delay --plot      delay against jitter: docs/receiver-delay.png
 
 The model of the sender gives packets of numbered frames, the model of the ear plays what the
 buffer gives, and scales time as `linkcodec.timescale` does on speech: by whole pitch periods,
@@ -14,19 +15,24 @@ import argparse
 import heapq
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path as FilePath
+from typing import Any, Final
 
+from benchmarks.links import ROOT
+from benchmarks.packages import need
 from linkcodec.frame import FRAME_SECONDS, Frame, Lost
 from transport.config import JitterConfig
 from transport.jitter import JitterBuffer
 from transport.packet import TICKS, Packet, SilencePacket, VoicePacket
 
-__all__ = ["Case", "Heard", "calm_gaps", "cases", "listen", "speech"]
+__all__ = ["Case", "Heard", "Point", "calm_gaps", "cases", "listen", "point", "speech"]
 
 Path = Callable[[float], float | None]
 """Delay in seconds of a packet that departs at a time; None if it is lost."""
+
+_MOST_JITTER: Final = 0.3
 
 TRAVEL = 0.1
 """Seconds that the fastest packet takes."""
@@ -34,6 +40,8 @@ TRAVEL = 0.1
 _PITCH = 0.007
 
 _SEEDS: Final = (2, 3, 4)
+_PLOT: Final = ROOT / "docs" / "receiver-delay.png"
+_MEANS: Final = (0.005, 0.01, 0.02, 0.03, 0.045, 0.06, 0.075, 0.1, 0.15)
 
 
 @dataclass
@@ -134,15 +142,22 @@ def _play(heard: Heard, now: float, drift: float) -> float:
     return FRAME_SECONDS + math.copysign(periods * _PITCH, wish)
 
 
-def jitter(mean: float, *, most: float, seed: int, ordered: bool = False) -> Path:
-    """Exponential delays with a mean, clipped at `most`; `ordered`: none overtakes another."""
+def jitter(mean: float, *, most: float, seed: int, kind: str = "clipped") -> Path:
+    """Exponential delays with a mean before none is longer than `most`.
+
+    kind: "clipped", where longer ones become `most`; "truncated", where they are drawn again;
+    "ordered", where they are clipped and none overtakes another.
+    """
     rng = random.Random(seed)
     last = 0.0
 
     def path(departure: float) -> float:
         nonlocal last
-        delay = min(rng.expovariate(1 / mean), most)
-        if ordered:
+        delay = rng.expovariate(1 / mean)
+        while kind == "truncated" and delay > most:
+            delay = rng.expovariate(1 / mean)
+        delay = min(delay, most)
+        if kind == "ordered":
             delay = max(delay, last - departure)
             last = departure + delay
         return delay
@@ -199,11 +214,12 @@ class Case:
     figures: str
 
 
-def cases(*, hours: float) -> Iterator[Case]:
+def cases(*, hours: float, seeds: Sequence[int] = _SEEDS) -> Iterator[Case]:
     """Run everything."""
-    for mean, ordered in ((0.06, False), (0.1, False), (0.1, True)):
-        for stall in (False, True):
-            yield _spikes(mean, ordered=ordered, stall=stall)
+    for kind in ("clipped", "truncated", "ordered"):
+        for mean in (0.06, 0.075, 0.1) if kind == "clipped" else (0.1,):
+            for stall in (False, True):
+                yield _spikes(mean, kind=kind, stall=stall, seeds=seeds)
     for frames in (1, 7):
         yield _step(frames)
         for stored in (False, True):
@@ -230,30 +246,33 @@ def calm_gaps(heard: Heard) -> list[float]:
     ]
 
 
-def _spikes(mean: float, *, ordered: bool, stall: bool) -> Case:
-    source = jitter(mean, most=0.3, seed=1, ordered=ordered)
-    sample = [source(0.08 * i) or 0.0 for i in range(7500)]
+def _spikes(mean: float, *, kind: str, stall: bool, seeds: Sequence[int]) -> Case:
+    source = jitter(mean, most=_MOST_JITTER, seed=1, kind=kind)
+    sample = [source(0.08 * i) or 0.0 for i in range(20_000)]
     limit = _quantile(sample, 0.95) + 0.08
-    calm = late = 0
-    delays, after = [], []
-    for seed in _SEEDS:
+    beyond = sum(value > limit for value in sample) / len(sample) * 7500
+    gaps, delays, after = [], [], []
+    late = 0
+    for seed in seeds:
         path = with_spikes(
-            jitter(mean, most=0.3, seed=seed, ordered=ordered),
+            jitter(mean, most=_MOST_JITTER, seed=seed, kind=kind),
             every=_SPIKE_EVERY,
             height=_SPIKE_SECONDS,
             stall=stall,
         )
         heard = listen(speech(600.0), path)
-        calm += len(calm_gaps(heard))
+        gaps.append(len(calm_gaps(heard)))
         delays.append(heard.mean_delay(5))
         over = [spike + _SPIKE_SECONDS + 5.0 for spike in range(30, 590, 30)]
         after.append(max(heard.mean_delay(time, time + 2.0) for time in over))
         late += heard.buffer.statistics.frames_late + heard.buffer.statistics.frames_skipped
     return Case(
-        name=f"jitter of {1000 * mean:.0f} ms{', in order' if ordered else ''}, "
-        f"{'stalls' if stall else 'single packets'} of 1.5 s every 30 s, {len(_SEEDS)} seeds",
-        figures=f"gaps outside spikes {calm}, mean delay at most {1000 * max(delays):.0f} ms "
-        f"(limit {1000 * limit:.0f}), 5 to 7 s after a spike at most {1000 * max(after):.0f} ms, "
+        name=f"jitter of {1000 * mean:.0f} ms, {kind}, "
+        f"{'stalls' if stall else 'single packets'} of 1.5 s every 30 s, {len(seeds)} seeds",
+        figures=f"gaps outside spikes {sum(gaps)} in {sum(gap > 0 for gap in gaps)} seeds "
+        f"({beyond:.1f} a seed are later than the limit), mean delay "
+        f"{1000 * sum(delays) / len(delays):.0f} ms, at most {1000 * max(delays):.0f} (limit "
+        f"{1000 * limit:.0f}), 5 to 7 s after a spike at most {1000 * max(after):.0f} ms, "
         f"frames late or skipped {late}",
     )
 
@@ -299,12 +318,71 @@ def _drift(drift: float, *, hours: float, spurt: float) -> Case:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """Exponential jitter of a mean, clipped at 0.3 s: its quantile, and what the buffer made of
+    it. Seconds; lost: share of the frames that came too late. least: the same share for a buffer
+    that has always the delay `mean_delay`."""
+
+    mean: float
+    quantile: float
+    mean_delay: float
+    lost: float
+    least: float
+
+
+def point(mean: float, *, seconds: float, seeds: Sequence[int] = _SEEDS) -> Point:
+    """Speech without a pause, but for the first 5 s of each seed."""
+    frames = round(seconds / FRAME_SECONDS)
+    source = jitter(mean, most=_MOST_JITTER, seed=1)
+    sample = sorted(source(0.0) or 0.0 for _ in range(20_000))
+    heard = [listen(speech(seconds), jitter(mean, most=_MOST_JITTER, seed=seed)) for seed in seeds]
+    delay = sum(one.mean_delay(5.0) for one in heard) / len(heard)
+    gaps = sum(len([gap for gap in one.gaps if gap > 5.0]) for one in heard)
+    return Point(
+        mean=mean,
+        quantile=_quantile(sample, 0.95),
+        mean_delay=delay,
+        lost=gaps / frames / len(heard),
+        least=sum(value > delay for value in sample) / len(sample),
+    )
+
+
+def plot(points: Sequence[Point], path: FilePath) -> None:
+    """Delay and late frames over the mean of the jitter."""
+    need("matplotlib").use("Agg")
+    pyplot: Any = need("matplotlib.pyplot", package="matplotlib")
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.5))
+    means = [1000 * one.mean for one in points]
+    left.plot(means, [1000 * one.mean_delay for one in points], "o-", label="mean delay")
+    left.plot(means, [1000 * one.quantile for one in points], "--", label="95 % of the jitter")
+    left.plot(means, [1000 * one.quantile + 80 for one in points], ":", label="and 80 ms")
+    left.set_ylabel("ms")
+    right.plot(means, [100 * one.lost for one in points], "o-", label="late, %")
+    right.plot(means, [100 * one.least for one in points], "--", label="at a fixed delay, %")
+    for axis in (left, right):
+        axis.set_xlabel("mean of the jitter, ms")
+        axis.grid(visible=True, alpha=0.3)
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    pyplot.close(figure)
+
+
 def main() -> None:
     """Print one line per case."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--hours", type=float, default=24.0, help="length of the cases of drift")
+    parser.add_argument("--seeds", type=int, default=len(_SEEDS), help="of the cases of spikes")
+    parser.add_argument("--plot", action="store_true", help="draw delay against jitter instead")
     args = parser.parse_args()
-    for case in cases(hours=args.hours):
+    if args.plot:
+        points = [point(mean, seconds=300.0) for mean in _MEANS]
+        for one in points:
+            print(one, flush=True)
+        plot(points, _PLOT)
+        return
+    for case in cases(hours=args.hours, seeds=range(2, 2 + args.seeds)):
         print(f"{case.name}: {case.figures}", flush=True)
 
 

@@ -1,11 +1,9 @@
 """The voice gate: which frames carry speech and are worth sending.
 
-Every 20 ms two rules vote. A detector says whether the spectrum looks like speech; the
-energy rule asks for a level well above a noise floor that is tracked in six bands as the
-minimum of the last seconds (after R. Martin, "Noise power spectral density estimation
-based on optimal smoothing and minimum statistics", 2001). webrtcvad alone takes loud
-steady noise for speech, energy alone takes every door for a talker. For the soft beginnings of
-words, which lie in the noise, a slight rise of the level opens the gate for a moment, too.
+Every 20 ms two rules vote. A detector says whether the spectrum looks like speech; the energy
+rule asks for a level well above the noise floor (`linkcodec.background`). webrtcvad alone takes
+loud steady noise for speech, energy alone takes every door for a talker. For the soft beginnings
+of words, which lie in the noise, a slight rise of the level opens the gate for a moment, too.
 """
 
 from __future__ import annotations
@@ -18,11 +16,16 @@ from itertools import takewhile
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from linkcodec.background import Background, BandPowers, NoiseFloor, Power, mean_of
 from linkcodec.codec import Pcm
-from linkcodec.comfort_noise import COLOUR_BANDS_HZ, colour_of
-from linkcodec.detector import DETECTORS, PIECE_MS, PIECES_PER_FRAME, open_detector
+from linkcodec.detector import (
+    DETECTORS,
+    PIECE_MS,
+    PIECES_PER_FRAME,
+    VoiceDetector,
+    open_detector,
+)
 from linkcodec.exceptions import ConfigError
 from linkcodec.frame import FRAME_SECONDS, Silence
 
@@ -33,41 +36,8 @@ GATE_MODES: Final = ("vox", "momentary", "latching")
 _KEY_TIME_OUT: Final = 180.0
 """Seconds after which radios stop a key that is down by mistake; 3 minutes is common."""
 
-_Power = npt.NDArray[np.float64]
-
-_BANDS_HZ: Final = (200, 600, 1200, 2000, 3200, 5000, 7500)
-"""Edges of the bands. Hum and rumble lie below the first."""
-
-_FLOOR_BIAS_DB: Final = (3.6, 2.8, 2.4, 2.0, 1.6, 1.3)
-"""How far the floor's minimum lies below the mean of steady noise (white, pink and brown
-agree within 0.2 dB); more in the narrow bands."""
-
-_FLOOR_PIECES: Final = 140
-"""The floor looks back 2.8 s: long enough for a pause in fluent speech."""
-
-_SMOOTH_PIECES: Final = 3
-"""Powers are averaged over 60 ms before the minimum: as long as a stop consonant."""
-
-_STEADY_PIECES: Final = 50
-_STEADY_DB: Final = 1.8
-"""Sound whose bands vary by less than 1.8 dB (standard deviation) over 1 s is background,
-however loud: noise varies by 1.2 dB, speech by 6 to 10."""
-
-_LOWEST_FLOOR_DBFS: Final = -72.0
-"""Below this (all bands together) is dither and digital silence, not a room."""
-
-_FIRST_FLOOR_DBFS: Final = -50.0
-"""The highest floor believed before 2.8 s were heard, because a recording may begin in the
-middle of a word."""
-
 _NOISE_AFTER: Final = 5
-_NOISE_STEP: Final = 0.05
-_COLOUR_STEP: Final = 0.02
-"""The background's level is averaged over 0.4 s and its colour over 1 s, from 0.1 s after the
-last speech."""
-
-_LOWEST_BIN: Final = 2
-"""Of the background's level: from 75 Hz, without DC and most hum."""
+"""Pieces (0.1 s) after the last speech from which on the background is heard."""
 
 _HYSTERESIS_DB: Final = 1.5
 """The threshold of an open gate is lower, for weak endings."""
@@ -199,90 +169,6 @@ class GateDecision:
     background: Silence
 
 
-def _shift_in(pieces: _Power, newest: _Power) -> _Power:
-    """Drop the first piece and add one at the end; shape (pieces, bands)."""
-    pieces[:-1] = pieces[1:]
-    pieces[-1] = newest
-    return pieces
-
-
-def _mean(values: _Power) -> _Power:
-    """Mean over the first axis, without what `np.mean` does around it: this runs 50 times a
-    second."""
-    return np.asarray(np.add.reduce(values) / len(values))
-
-
-class _NoiseFloor:
-    """Power per band of the background: the minimum of the last seconds.
-
-    unsettled: pieces until it rests on what was heard alone.
-    """
-
-    def __init__(self, *, lowest: _Power, first: _Power) -> None:
-        self._lowest = lowest
-        self._bias = 10 ** (np.array(_FLOOR_BIAS_DB[: lowest.size]) / 10)
-        # The newest piece comes last; of the first `_heard_pieces` are there.
-        self._heard = np.ones((_STEADY_PIECES, lowest.size))
-        self._decibels = np.zeros((_STEADY_PIECES, lowest.size))
-        self._heard_pieces = 0
-        self._smoothed = np.tile(first / self._bias, (_FLOOR_PIECES, 1))
-        self.power = first
-        self.unsettled = _FLOOR_PIECES
-
-    def update(self, power: _Power) -> None:
-        """Take the next piece's power; shape (bands,)."""
-        heard = _shift_in(self._heard, np.maximum(power, self._lowest))
-        decibels = _shift_in(self._decibels, 10 * np.log10(heard[-1]))
-        self._heard_pieces = min(self._heard_pieces + 1, _STEADY_PIECES)
-        self.unsettled = max(self.unsettled - 1, 0)
-        _shift_in(self._smoothed, _mean(heard[-min(self._heard_pieces, _SMOOTH_PIECES) :]))
-        if self._heard_pieces == _STEADY_PIECES:
-            spread = np.sqrt(_mean((decibels - _mean(decibels)) ** 2))
-            if _mean(spread) < _STEADY_DB:
-                self._smoothed[:] = _mean(heard) / self._bias
-                self.unsettled = 0
-        self.power = np.maximum(np.minimum.reduce(self._smoothed) * self._bias, self._lowest)
-
-
-class _Background:
-    """Level and colour of what is heard between the talk spurts.
-
-    Args:
-        bins: frequencies of the power spectra in Hz; shape (bins,).
-    """
-
-    def __init__(self, bins: _Power) -> None:
-        edges = np.searchsorted(bins, [hz for hz in COLOUR_BANDS_HZ if hz <= bins[-1]])
-        self._edges = edges
-        self._widths = np.diff(edges)
-        self._missing = len(COLOUR_BANDS_HZ) - 1 - self._widths.size
-        self._level: float | None = None
-        self._bands = np.zeros(self._widths.size)
-
-    def update(self, spectrum: _Power) -> None:
-        """Take a piece without speech: power per bin; shape (bins,)."""
-        level = _decibels(float(np.sum(spectrum[_LOWEST_BIN:])))
-        bands = np.add.reduceat(spectrum, self._edges)[:-1] / self._widths
-        bands = 10 * np.log10(np.maximum(bands, 1e-15))
-        if self._level is None:
-            self._level, self._bands = level, bands
-        # Averaged in dB, so that a short noise hardly counts.
-        self._level += _NOISE_STEP * (level - self._level)
-        self._bands += _COLOUR_STEP * (bands - self._bands)
-
-    def silence(self, floor: float) -> Silence:
-        """The background now; `floor` is the power to believe before any was heard."""
-        level = _decibels(floor) if self._level is None else self._level
-        colour = 0
-        if self._level is not None:
-            colour = colour_of(np.append(self._bands, [math.nan] * self._missing))
-        return Silence(level_dbfs=min(max(level, -127.0), 0.0), colour=colour)
-
-
-def _decibels(power: float) -> float:
-    return 10 * math.log10(max(power, 1e-13))
-
-
 class VoiceGate:
     """Decides frame by frame, in the order of time; the look ahead is nothing."""
 
@@ -290,29 +176,21 @@ class VoiceGate:
         self.settings = settings
         self.sample_rate = sample_rate
         self.frame_size = round(sample_rate * FRAME_SECONDS)
-        self._piece = self.frame_size // PIECES_PER_FRAME
+        self._bands = BandPowers(sample_rate)
         self._hangover = settings.hangover_ms / PIECE_MS
-        self._window = np.hanning(self._piece)
-        # Scaled so that the bins of white noise add up to its power.
-        self._scale = 2.0 / (self._piece * float(np.sum(self._window**2)))
-        self._bins = np.asarray(np.fft.rfftfreq(self._piece, 1 / sample_rate), np.float64)
-        edges = [int(np.searchsorted(self._bins, hz)) for hz in _BANDS_HZ if hz <= sample_rate / 2]
-        self._edges = np.array(edges)
-        self._widths = np.diff(self._edges)
         self.reset()
+
+    def _open_detector(self, settings: GateConfig) -> VoiceDetector:
+        return open_detector(
+            settings.detector,
+            aggressiveness=settings.aggressiveness,
+            sample_rate=self.sample_rate,
+        )
 
     def reset(self) -> None:
         """Forget the past, as if newly made."""
-        white = self._widths / self._piece * 2
-        self._floor = _NoiseFloor(
-            lowest=white * 10 ** (_LOWEST_FLOOR_DBFS / 10),
-            first=white * 10 ** (_FIRST_FLOOR_DBFS / 10),
-        )
-        self._detector = open_detector(
-            self.settings.detector,
-            aggressiveness=self.settings.aggressiveness,
-            sample_rate=self.sample_rate,
-        )
+        self._floor = NoiseFloor(self._bands)
+        self._detector = self._open_detector(self.settings)
         self._state = GateState.QUIET
         self._recent: deque[bool] = deque(maxlen=_ONSET_WINDOW)
         self._since_speech = 0
@@ -323,7 +201,20 @@ class VoiceGate:
         self._usual, self._spread = _USUAL_DB, _USUAL_SPREAD
         self._key_down = self._keyed = self._timed_out = False
         self._sent = 0
-        self._background = _Background(self._bins)
+        self._background = Background(self._bands.hertz)
+
+    def configure(self, settings: GateConfig) -> None:
+        """Use other settings from the next frame on; what was heard of the room stays known.
+
+        `mode` cannot change.
+        """
+        if self.settings.detector != settings.detector or (
+            self.settings.aggressiveness != settings.aggressiveness
+        ):
+            self._detector = self._open_detector(settings)
+        self.settings = settings
+        self._hangover = settings.hangover_ms / PIECE_MS
+        self._weak = deque(self._weak, maxlen=max(1, settings.pre_roll_frames))
 
     @property
     def keyed(self) -> bool:
@@ -351,9 +242,8 @@ class VoiceGate:
         votes = self._detector.votes(pcm)
         heard = False
         distances = []
-        pieces = pcm.astype(np.float64).reshape(-1, self._piece)
-        spectra = np.abs(np.fft.rfft(pieces * self._window)) ** 2 * self._scale
-        powers = np.add.reduceat(spectra, self._edges, axis=1)[:, :-1]
+        spectra = self._bands.spectra(pcm)
+        powers = self._bands.in_bands(spectra)
         for vote, spectrum, power in zip(votes, spectra, powers, strict=True):
             above = self._above_floor(power)
             distances.append(above)
@@ -373,11 +263,11 @@ class VoiceGate:
         self._weak.append(distance > _WEAK_DB or sum(votes) >= _WEAK_VOTES)
         return decision
 
-    def _above_floor(self, power: _Power) -> float:
+    def _above_floor(self, power: Power) -> float:
         """Root mean square of the bands' distances above the floor in dB: one band far above
         (a fricative) counts as much as all of them a little (a vowel in noise)."""
         decibels = 10 * np.log10(np.maximum(power / self._floor.power, 1.0))
-        return math.sqrt(float(_mean(decibels**2)))
+        return math.sqrt(float(mean_of(decibels**2)))
 
     def _rises(self, distances: list[float]) -> bool:
         """Whether 80 ms that end in this frame lie higher above the floor than what is usual

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,10 +27,20 @@ from linkcodec.exceptions import TokenFileError
 from linkcodec.frame import MAX_QUANTIZERS, Frame
 from linkcodec.frame_bits import pack_frames, packed_size, unpack_frames
 
-__all__ = ["TokenFile", "load_tokens", "parse_tokens", "save_tokens", "serialise_tokens"]
+__all__ = [
+    "TokenFile",
+    "check_fields",
+    "load_tokens",
+    "parse_tokens",
+    "save_tokens",
+    "serialise_tokens",
+]
 
 _MAGIC: Final = b"LKC1"
 _FORMAT: Final = 1
+_CALL_FORMAT: Final = 2
+"""See `linkcodec.callfile`."""
+
 _PREFIX_BYTES: Final = 8
 _CRC_BYTES: Final = 4
 _MAX_HEADER_BYTES: Final = 1024
@@ -46,7 +57,6 @@ _NUMBER_LIMITS: Final = {
     "samples": (0, 2**53),
     "delay": (0, 192_000),
 }
-_FIELDS: Final = {"format", *_TEXT_LIMITS, *_NUMBER_LIMITS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,10 +185,21 @@ def _check_magic(data: bytes) -> None:
 
 
 def _wrong_format(number: object) -> TokenFileError:
-    return TokenFileError(
-        f"token file format {number} is not supported, only {_FORMAT}: "
-        "encode again with this version"
-    )
+    mend = "encode again with this version"
+    if number == _CALL_FORMAT:
+        mend = "it is a call's recording, which `linkcodec decode` plays"
+    return TokenFileError(f"token file format {number} is not supported, only {_FORMAT}: {mend}")
+
+
+def check_fields(packed: bytes, *, format_number: int, fields: Collection[str]) -> dict[str, Any]:
+    """The header's fields, less "format": exactly these, each within its limits.
+
+    Raises:
+        TokenFileError: it is not so.
+    """
+    header = _unpack_header(packed)
+    _check_values(header, format_number, fields)
+    return {name: value for name, value in header.items() if name != "format"}
 
 
 def _unpack_header(packed: bytes) -> dict[str, Any]:
@@ -192,26 +213,30 @@ def _unpack_header(packed: bytes) -> dict[str, Any]:
 
 
 def _check_header(header: dict[str, Any]) -> None:
-    number = header.get("format")
-    if type(number) is not int or number != _FORMAT:
-        raise _wrong_format(repr(number)[:20])
-    wrong = _FIELDS.symmetric_difference(header)
-    if wrong:
-        names = ", ".join(sorted(repr(name)[:40] for name in wrong)[:3])
-        raise TokenFileError(f"the header lacks or has too much: {names}")
-    for field, limit in _TEXT_LIMITS.items():
-        value = header[field]
-        if not isinstance(value, str) or len(value) > limit or not value.isprintable():
-            raise TokenFileError(f"header field {field} is not a text of at most {limit} letters")
-    for field, (low, high) in _NUMBER_LIMITS.items():
-        value = header[field]
-        # A bool is an int to Python and none to the format.
-        if type(value) is not int or not low <= value <= high:
-            raise TokenFileError(
-                f"header field {field} = {repr(value)[:20]} is no integer in {low}..{high}"
-            )
+    _check_values(header, _FORMAT, (*_TEXT_LIMITS, *_NUMBER_LIMITS))
     if header["samples"] > header["frames"] * header["frame_size"]:
         raise TokenFileError(
             f"header field samples = {header['samples']} is more than "
             f"{header['frames']} frames of {header['frame_size']} samples hold"
         )
+
+
+def _check_values(header: dict[str, Any], format_number: int, fields: Collection[str]) -> None:
+    number = header.get("format")
+    if type(number) is not int or number != format_number:
+        raise _wrong_format(repr(number)[:20])
+    wrong = {"format", *fields}.symmetric_difference(header)
+    if wrong:
+        names = ", ".join(sorted(repr(name)[:40] for name in wrong)[:3])
+        raise TokenFileError(f"the header lacks or has too much: {names}")
+    for field, limit in _TEXT_LIMITS.items():
+        value = header.get(field, "")
+        if not isinstance(value, str) or len(value) > limit or not value.isprintable():
+            raise TokenFileError(f"header field {field} is not a text of at most {limit} letters")
+    for field, (low, high) in _NUMBER_LIMITS.items():
+        value = header.get(field, low)
+        # A bool is an int to Python and none to the format.
+        if type(value) is not int or not low <= value <= high:
+            raise TokenFileError(
+                f"header field {field} = {repr(value)[:20]} is no integer in {low}..{high}"
+            )

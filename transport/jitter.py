@@ -34,6 +34,10 @@ older than that is thrown away."""
 _MOST_LOSSES: Final = 5
 """Losses in a row after which silence is given: nobody can invent more speech."""
 
+_SPEED_UP: Final = 0.2
+"""So much above the ceiling is not thrown away either: where the path gets shorter, all that is on
+its way is late for as long as it takes to notice that."""
+
 _LATE_SLACK: Final = 1.0
 _OLDEST_COPY: Final = 5.0
 _SLOW_SLACK: Final = 2 * FRAME_SECONDS
@@ -160,6 +164,11 @@ class JitterBuffer:
     def delay(self) -> float:
         """Present target delay beyond the fastest recent packet, in seconds."""
         return self._delays.target
+
+    @property
+    def jitter(self) -> float:
+        """Interarrival jitter in seconds, as in RFC 3550 and W3C's statistics."""
+        return self._delays.jitter
 
     @property
     def drift_ppm(self) -> float:
@@ -531,7 +540,7 @@ class JitterBuffer:
         excess = now - self._due(self._cursor)
         most = self._ceiling + FRAME_SECONDS - self._delays.target
         if self._scaling:
-            most = min(most, _CATCH_UP)
+            most = min(max(most, _SPEED_UP), _CATCH_UP)
         while excess > most + _EPSILON and len(self._frames) > 1:
             self._skip_oldest()
             excess = now - self._due(self._cursor)
@@ -552,7 +561,9 @@ class JitterBuffer:
         self._held_from = None
         if self._scaling:
             excess = now - self._due(self._cursor)
-            self.stretch = self._steering.wish(excess, drift=self._delays.drift.rate)
+            self.stretch = self._steering.wish(
+                excess, drift=self._delays.drift.rate, slack=self._delays.slack
+            )
         self.waited = now - slot.arrived
         if slot.first:
             self.buffer_delay.add(self.waited)

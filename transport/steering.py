@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-__all__ = ["Steering", "Stretch", "Urgency"]
+__all__ = ["SLACK", "Steering", "Stretch", "Urgency"]
 
 _LOW: Final = -0.008
-_HIGH: Final = 0.078
+SLACK: Final = 0.078
 """Delay beyond the target, in seconds, that running speech may have. The band is so wide that
 a clock 1000 ppm off, which is 60 ms in a minute, takes less than one correction per minute.
 It hardly goes below the target: there packets come late, and a gap costs a whole frame."""
@@ -17,7 +17,7 @@ It hardly goes below the target: there packets come late, and a gap costs a whol
 _LOW_GOAL: Final = 0.01
 _HIGH_GOAL: Final = 0.056
 _GOAL: Final = 0.012
-"""Goals lie within the band by what one frame may be scaled."""
+"""Goals lie within the band by at least what one frame may be scaled."""
 
 _DRIFT: Final = 50e-6
 """Seconds per second from which on the clocks' drift decides where in the band to stop."""
@@ -60,22 +60,27 @@ class Steering:
         """A talk spurt begins."""
         self._direction = 0
 
-    def wish(self, excess: float, *, drift: float) -> Stretch:
+    def wish(self, excess: float, *, drift: float, slack: float = SLACK) -> Stretch:
         """What to do about a delay `excess` seconds beyond the target.
 
         Args:
             drift: growth of the offsets in seconds per second, see `DriftEstimator`.
+            slack: excess from which on running speech is hurried.
         """
         before = self._direction
-        if excess > _HIGH:
+        # A fast sender fills the buffer by itself, so the goal is the other edge.
+        low = _LOW_GOAL if drift < -_DRIFT else _GOAL
+        high = _HIGH_GOAL if drift > _DRIFT else _GOAL
+        high = min(high, slack - MOST_LONGER)
+        low = min(low, max(high, _LOW + MOST_SHORTER))
+        if excess > slack:
             self._direction = -1
         elif excess < _LOW:
             self._direction = 1
         elif self._direction < 0:
-            # A fast sender fills the buffer by itself, so the goal is the other edge.
-            self._direction = -1 if excess > (_LOW_GOAL if drift < -_DRIFT else _GOAL) else 0
+            self._direction = -1 if excess > low else 0
         elif self._direction > 0:
-            self._direction = 1 if excess < (_HIGH_GOAL if drift > _DRIFT else _GOAL) else 0
+            self._direction = 1 if excess < high else 0
         if self._direction not in (0, before):
             self.corrections += 1
         seconds = min(max(-excess, -MOST_SHORTER), MOST_LONGER)

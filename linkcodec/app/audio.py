@@ -9,6 +9,7 @@ import os
 import select
 import struct
 import sys
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from linkcodec.app.config import MICROPHONE, SPEAKER, AudioConfig
 from linkcodec.app.metrics import Figures
 from linkcodec.audiofile import AudioWriter, Resampler, stream_audio
 from linkcodec.codec import CodecInfo, Pcm
+from linkcodec.echo_gate import EchoGate
 from linkcodec.exceptions import AudioFileError, DeviceError
 from linkcodec.frame import FRAME_SECONDS
 
@@ -29,6 +31,7 @@ __all__ = [
     "AudioSink",
     "AudioSource",
     "FileSink",
+    "GatedMicrophone",
     "MicrophoneSource",
     "Pace",
     "SpeakerSink",
@@ -85,6 +88,14 @@ class AudioSource(ABC):
         """What is known of the device, for people's tools (docs/receiver.md)."""
         return Figures()
 
+    def configure(self, config: AudioConfig) -> list[str]:  # noqa: ARG002
+        """Use what can change during a call; gives the names of these fields.
+
+        Raises:
+            DeviceError: another device cannot be opened; the one before stays.
+        """
+        return []
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the device or file."""
@@ -110,6 +121,14 @@ class AudioSink(ABC):
     def figures(self) -> Figures:
         """What is known of the device, for people's tools (docs/receiver.md)."""
         return Figures()
+
+    def configure(self, config: AudioConfig) -> list[str]:  # noqa: ARG002
+        """Use what can change during a call; gives the names of these fields.
+
+        Raises:
+            DeviceError: another device cannot be opened; the one before stays.
+        """
+        return []
 
     @abstractmethod
     def close(self) -> None:
@@ -319,15 +338,39 @@ _Stream = TypeVar("_Stream", devices.AudioInput, devices.AudioOutput)
 
 
 class _Reopening(Generic[_Stream]):
-    """A sound device that may vanish, and is looked for until it is back."""
+    """A sound device that may vanish, and is looked for until it is back.
 
-    def __init__(self, open_stream: Callable[[], _Stream]) -> None:
-        self._open: Callable[[], _Stream] = open_stream
+    field: of the configuration, that names the device. lock: held by whoever uses the stream,
+    since another thread may change the device.
+    """
+
+    def __init__(self, field: str, device: str, open_stream: Callable[[str], _Stream]) -> None:
+        self._field = field
+        self._device = device
+        self._open: Callable[[str], _Stream] = open_stream
         self._next_try = 0.0
-        self.stream: _Stream | None = open_stream()
+        self.stream: _Stream | None = open_stream(device)
         self.name = self.stream.name
         self.trouble = ""
+        self.lock = threading.Lock()
         self._before = (0, 0)
+
+    def change(self, device: str) -> list[str]:
+        """Use another device from now on; gives the name of the field.
+
+        Raises:
+            DeviceError: it cannot be opened; the one before stays.
+        """
+        if device != self._device:
+            try:
+                stream = self._open(device)
+            except DeviceError as error:
+                raise DeviceError(f"{self._field} = '{device}' is not used: {error}") from None
+            with self.lock:
+                self.close()
+                self.stream, self._device = stream, device
+                self.name, self.trouble = stream.name, ""
+        return [self._field]
 
     def counts(self, name: str) -> dict[str, float]:
         """Samples, and stalls of the sound system, that got lost since the device was opened."""
@@ -349,7 +392,7 @@ class _Reopening(Generic[_Stream]):
             self._next_try = time.monotonic() + _REOPEN_SECONDS
             try:
                 devices.refresh_devices()
-                self.stream = self._open()
+                self.stream = self._open(self._device)
                 self.trouble = ""
             except DeviceError:
                 return None
@@ -368,15 +411,20 @@ class MicrophoneSource(AudioSource):
 
     While the device is gone it gives silence at the pace of real time, so that the call's
     time goes on.
+
+    captured_at: when the last sample that was given reached the microphone, in seconds.
     """
 
     def __init__(self, device: str, *, sample_rate: int) -> None:
         self._device = _Reopening(
-            lambda: devices.open_input(device or None, sample_rate=sample_rate)
+            "audio.input_device",
+            device,
+            lambda name: devices.open_input(name or None, sample_rate=sample_rate),
         )
         self._piece = round(_PIECE_SECONDS * sample_rate)
         self._pace = Pace(_PIECE_SECONDS)
         self.name = self._device.name
+        self.captured_at = time.monotonic()
 
     def figures(self) -> Figures:
         stream = self._device.stream
@@ -386,21 +434,29 @@ class MicrophoneSource(AudioSource):
         )
 
     def read(self, timeout: float) -> Pcm:
-        stream = self._device.try_again()
-        self.trouble = self._device.trouble
-        if stream is not None:
-            try:
-                # In small pieces, so that the pacer is asked often enough to fill its line.
-                pcm = stream.read(self._piece, timeout=_DEAD_SECONDS)
-            except DeviceError as error:
-                self._device.lost(error)
-                self._pace = Pace(_PIECE_SECONDS)
-            else:
-                return pcm
+        with self._device.lock:
+            stream = self._device.try_again()
+            self.trouble = self._device.trouble
+            if stream is not None:
+                try:
+                    # In small pieces, so that the pacer is asked often enough to fill its line.
+                    pcm = stream.read(self._piece, timeout=_DEAD_SECONDS)
+                except DeviceError as error:
+                    self._device.lost(error)
+                    self._pace = Pace(_PIECE_SECONDS)
+                else:
+                    self.captured_at = time.monotonic() - stream.latency
+                    return pcm
+        self.captured_at = time.monotonic()
         ready = self._pace.wait(timeout)
         if ready:
             self._pace.advance()
         return np.zeros(self._piece if ready else 0, np.float32)
+
+    def configure(self, config: AudioConfig) -> list[str]:
+        names = self._device.change(config.input_device)
+        self.name = self._device.name
+        return names
 
     def close(self) -> None:
         self._device.close()
@@ -410,15 +466,21 @@ class SpeakerSink(AudioSink):
     """A speaker, by its name or number; the default one if `device` is empty.
 
     While the device is gone sound is thrown away at the pace of real time.
+
+    played: is told of all that is played, and when its first sample leaves the speaker, in
+    seconds, as far as the sound system knows.
     """
 
     def __init__(self, device: str, *, sample_rate: int) -> None:
         self._device = _Reopening(
-            lambda: devices.open_output(device or None, sample_rate=sample_rate)
+            "audio.output_device",
+            device,
+            lambda name: devices.open_output(name or None, sample_rate=sample_rate),
         )
         self._sample_rate = sample_rate
         self._played_by = 0.0
         self.name = self._device.name
+        self.played: Callable[[Pcm, float], None] = lambda _pcm, _at: None
 
     @property
     def waiting(self) -> float:
@@ -441,17 +503,76 @@ class SpeakerSink(AudioSink):
         stream = self._device.try_again()
         self.trouble = self._device.trouble
         if stream is not None:
+            waiting = stream.waiting
             try:
                 stream.write(pcm)
             except DeviceError as error:
                 self._device.lost(error)
+            else:
+                self.played(pcm, time.monotonic() + waiting + stream.latency)
         now = time.monotonic()
         self._played_by = max(now, self._played_by) + pcm.size / self._sample_rate
+
+    def configure(self, config: AudioConfig) -> list[str]:
+        names = self._device.change(config.output_device)
+        self.name = self._device.name
+        return names
 
     def close(self) -> None:
         if self._device.stream is not None:
             self._device.stream.drain()
         self._device.close()
+
+
+class GatedMicrophone(AudioSource):
+    """A microphone that does not hear the speaker beside it, if audio.open_speaker says so."""
+
+    def __init__(
+        self,
+        microphone: MicrophoneSource,
+        speaker: SpeakerSink,
+        *,
+        config: AudioConfig,
+        sample_rate: int,
+    ) -> None:
+        self.name = microphone.name
+        self._microphone = microphone
+        self._speaker = speaker
+        self._gate: EchoGate | None = None
+        self._rate = sample_rate
+        self._switch(config)
+
+    def _switch(self, config: AudioConfig) -> None:
+        wanted = config.open_speaker == "gate"
+        if wanted and self._gate is None:
+            self._gate = EchoGate(self._rate)
+            self._speaker.played = self._gate.played
+        elif not wanted:
+            self._gate = None
+            self._speaker.played = lambda _pcm, _at: None
+
+    def figures(self) -> Figures:
+        known = self._microphone.figures()
+        gate = self._gate
+        if gate is not None:
+            gauges = {"echo_gate_closed": float(gate.closed), "echo_gain_db": gate.gain_db}
+            known |= Figures(gauges=gauges)
+        return known
+
+    def read(self, timeout: float) -> Pcm:
+        pcm = self._microphone.read(timeout)
+        self.trouble = self._microphone.trouble
+        gate = self._gate
+        return pcm if gate is None else gate.push(pcm, self._microphone.captured_at)
+
+    def configure(self, config: AudioConfig) -> list[str]:
+        self._switch(config)
+        names = self._microphone.configure(config)
+        self.name = self._microphone.name
+        return ["audio.open_speaker", *names]
+
+    def close(self) -> None:
+        self._microphone.close()
 
 
 class FileSink(AudioSink):

@@ -14,8 +14,10 @@ from typing import Final
 import numpy as np
 
 from linkcodec.app.audio import STANDARD_STREAM, AudioSource, FileSink, Pace
+from linkcodec.app.command import check_output_path
+from linkcodec.app.recorder import HeardRecorder, SentRecorder
 from linkcodec.app.status import StatusLine
-from linkcodec.codec import Pcm
+from linkcodec.codec import CodecInfo, Pcm
 from linkcodec.exceptions import ConfigError, InputError
 from receiver import ReceiverCore
 from sender import SenderCore
@@ -26,6 +28,7 @@ from transport.wire import TextMessage, WireEvent
 __all__ = ["ANSWERS", "HeldBack", "Telephone", "open_telephone", "recording_both"]
 
 ANSWERS: Final = ("auto", "ask", "busy")
+CALL_SUFFIX: Final = ".lkc"
 
 
 class Telephone:
@@ -145,14 +148,15 @@ def open_telephone(
 
 @contextmanager
 def recording_both(
-    stem: str | None,
+    name: str | None,
     *,
     outgoing: SenderCore,
     incoming: ReceiverCore,
-    sample_rate: int,
+    info: CodecInfo,
     telephone: Telephone | None = None,
 ) -> Iterator[None]:
-    """Write what is said and what is heard to `stem`-said.wav and `stem`-heard.wav.
+    """Write what is said and what is heard: with the name NAME to NAME-said.wav and
+    NAME-heard.wav, with NAME.lkc the frames to NAME-said.lkc and NAME-heard.lkc.
 
     telephone: mutes both first, while there is no call.
 
@@ -161,19 +165,51 @@ def recording_both(
     """
     if telephone is not None:
         outgoing.through = incoming.through = telephone.mute
-    if stem is None:
+    if name is None:
         yield
-        return
-    if Path(stem).suffix:
-        raise InputError(f"--record {stem}: give a name without suffix: two WAV files come of it")
-    said = FileSink(f"{stem}-said.wav", sample_rate=sample_rate)
-    heard = FileSink(f"{stem}-heard.wav", sample_rate=sample_rate)
+    elif Path(name).suffix == CALL_SUFFIX:
+        stem = name.removesuffix(CALL_SUFFIX)
+        with _recorded_frames(stem, outgoing=outgoing, incoming=incoming, info=info):
+            yield
+    elif Path(name).suffix:
+        raise InputError(
+            f"--record {name}: give a name without suffix, of which two WAV files come, or one "
+            f"with {CALL_SUFFIX}"
+        )
+    else:
+        with _recorded_sound(name, outgoing=outgoing, incoming=incoming, info=info):
+            yield
+
+
+@contextmanager
+def _recorded_sound(
+    stem: str, *, outgoing: SenderCore, incoming: ReceiverCore, info: CodecInfo
+) -> Iterator[None]:
+    said = FileSink(f"{stem}-said.wav", sample_rate=info.sample_rate)
+    heard = FileSink(f"{stem}-heard.wav", sample_rate=info.sample_rate)
     for core, copy in ((outgoing, said), (incoming, heard)):
         core.through = _copied(core.through, copy)
     try:
         yield
     finally:
         said.close()
+        heard.close()
+
+
+@contextmanager
+def _recorded_frames(
+    stem: str, *, outgoing: SenderCore, incoming: ReceiverCore, info: CodecInfo
+) -> Iterator[None]:
+    paths = [f"{stem}-{direction}{CALL_SUFFIX}" for direction in ("said", "heard")]
+    for path in paths:
+        check_output_path(path, what="recording")
+    said, heard = SentRecorder(paths[0], info), HeardRecorder(paths[1], info)
+    outgoing.recorder, incoming.recorder = said, heard
+    try:
+        yield
+    finally:
+        outgoing.recorder = incoming.recorder = None
+        said.close(outgoing.ticks)
         heard.close()
 
 

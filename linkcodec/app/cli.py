@@ -29,9 +29,10 @@ from linkcodec.app.options import CHANNEL_OPTIONS, add_config_options, read_conf
 from linkcodec.app.report import build_report, summary, write_report
 from linkcodec.app.simulate import Simulation
 from linkcodec.audiofile import AudioWriter, Resampler, read_audio, stream_audio, write_audio
+from linkcodec.callfile import CallFile, is_call, load_call
 from linkcodec.codec import Codec, Pcm, codec_names, load_codec
 from linkcodec.exceptions import CodecError, ConfigError, InputError, TokenFileError
-from linkcodec.frame import FRAME_SECONDS, INDEX_BITS
+from linkcodec.frame import FRAME_SECONDS, INDEX_BITS, Frame
 from linkcodec.tokenfile import TokenFile, load_tokens, save_tokens
 from transport.budget import BudgetRow, SlotRow, budget, check_config, slot_budget
 from transport.linerate import Framing
@@ -155,8 +156,13 @@ def _encode(args: argparse.Namespace) -> int:
 
 
 def _decode_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Decode a token file into an audio file as long as the one encoded."
-    parser.add_argument("input", metavar="IN.lkc", help="token file that `encode` has written")
+    parser.description = (
+        "Decode a token file into an audio file as long as the one encoded, or one direction of\n"
+        "a call that `talk --record NAME.lkc` has written."
+    )
+    parser.add_argument(
+        "input", metavar="IN.lkc", help="file that `encode` or `talk --record` has written"
+    )
     parser.add_argument("output", metavar="OUT.wav", help="WAV or FLAC file to write")
     parser.add_argument(
         "--sample-rate", metavar="HZ", type=whole, help="rate of the output (default: the codec's)"
@@ -178,7 +184,7 @@ def _decode_arguments(parser: argparse.ArgumentParser) -> None:
 def _decode(args: argparse.Namespace) -> int:
     if args.sample_rate is not None and not 4000 <= args.sample_rate <= 384_000:
         raise InputError(f"--sample-rate {args.sample_rate} is not possible: use 4000 to 384000")
-    tokens = load_tokens(args.input)
+    tokens = load_call(args.input) if is_call(args.input) else load_tokens(args.input)
     check_output_path(args.output, what="audio", suffixes=AUDIO_SUFFIXES)
     if args.quantizers is not None and not 1 <= args.quantizers <= tokens.quantizers:
         raise InputError(
@@ -200,16 +206,20 @@ def _decode(args: argparse.Namespace) -> int:
             samples += pcm.size
             writer.write(resampler.push(pcm))
         writer.write(resampler.flush())
-    write_line(f"{args.output}: {samples / tokens.sample_rate:.2f} s at {rate} Hz")
+    cut = isinstance(tokens, CallFile) and not tokens.complete
+    write_line(
+        f"{args.output}: {samples / tokens.sample_rate:.2f} s at {rate} Hz"
+        + (" (the recording was cut off there)" if cut else "")
+    )
     return 0
 
 
-def _decoded(tokens: TokenFile, codec: Codec, *, quantizers: int) -> Iterator[Pcm]:
+def _decoded(tokens: TokenFile | CallFile, codec: Codec, *, quantizers: int) -> Iterator[Pcm]:
     """The speech frame by frame, without the codec's delay and the padding at the end."""
     decoder = codec.decoder()
     skip, left = tokens.delay, tokens.samples
-    for frame in tokens.frames:
-        pcm = decoder.decode(frame.coarse(quantizers))
+    for item in tokens.frames:
+        pcm = decoder.decode(item.coarse(quantizers) if isinstance(item, Frame) else item)
         skipped = min(skip, pcm.size)
         skip -= skipped
         pcm = pcm[skipped:][:left]
@@ -217,7 +227,7 @@ def _decoded(tokens: TokenFile, codec: Codec, *, quantizers: int) -> Iterator[Pc
         yield pcm
 
 
-def _check_codec(tokens: TokenFile, codec: Codec, *, path: str) -> None:
+def _check_codec(tokens: TokenFile | CallFile, codec: Codec, *, path: str) -> None:
     """Refuse a file that another version of the codec, or other weights, have coded."""
     info = codec.info
     if tokens.codec != info.name:

@@ -46,6 +46,8 @@ __all__ = [
     "wire_setup",
 ]
 
+OPEN_SPEAKER: Final = ("off", "gate")
+
 MICROPHONE: Final = "microphone"
 SPEAKER: Final = "speaker"
 
@@ -79,7 +81,10 @@ class AudioConfig:
     file, or "-" for standard output. A device is the name or number that
     `linkcodec devices` shows; empty means the system's default. `gain_db` is applied to
     the input; `auto_level` then brings speech to -24 dB full scale, slowly; `mute` sends
-    silence instead.
+    silence instead. `noise_suppression` takes steady noise out of the input before all of
+    that (package webrtc-noise-gain). `open_speaker` is for a microphone that hears the speaker
+    of the same `linkcodec talk`: "gate" keeps that sound from the far end; "off" needs
+    headphones.
     """
 
     input: str = MICROPHONE
@@ -89,8 +94,15 @@ class AudioConfig:
     gain_db: float = 0.0
     auto_level: bool = False
     mute: bool = False
+    noise_suppression: bool = False
+    open_speaker: str = "off"
 
     def __post_init__(self) -> None:
+        if self.open_speaker not in OPEN_SPEAKER:
+            raise ConfigError(
+                f"audio.open_speaker = '{self.open_speaker}' is unknown: "
+                f"use one of {', '.join(OPEN_SPEAKER)}"
+            )
         if not -60.0 <= self.gain_db <= 60.0:
             raise ConfigError(f"audio.gain_db = {self.gain_db:g} is not possible: use -60 to 60")
         for name in ("input", "output"):

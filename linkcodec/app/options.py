@@ -74,6 +74,13 @@ _OPTIONS: Final = {
     "gain-db": _Option(
         field="audio.gain_db", kind=finite, metavar="DB", help="gain of the input in dB"
     ),
+    "open-speaker": _Option(
+        field="audio.open_speaker",
+        kind=str,
+        metavar="HOW",
+        help="for a loudspeaker that the microphone hears: gate (the far end does not hear itself; "
+        "talk over it clearly louder) or off (headphones)",
+    ),
     "mode": _Option(
         field="gate.mode",
         kind=str,

@@ -93,9 +93,10 @@ def changes(before: object, after: object) -> list[str]:
 class Reloader:
     """Reads the configuration again after SIGHUP; the call goes on meanwhile.
 
-    read: gives the new configuration. apply: takes those fields of it that can change during
-    a call, and gives their names; the others wait for the next start, and it is said which.
-    A configuration that cannot be used changes nothing, and it is said why.
+    read: gives the new configuration. parts: each takes those fields of it that it can change
+    during a call, and gives their names; the others wait for the next start, and it is said
+    which. A configuration that cannot be used changes nothing, and it is said why; so it is if
+    one of the parts cannot use what concerns it.
     """
 
     def __init__(
@@ -103,12 +104,12 @@ class Reloader:
         config: CallConfig,
         *,
         read: Callable[[], CallConfig],
-        apply: Callable[[CallConfig], Iterable[str]],
+        parts: Iterable[Callable[[CallConfig], Iterable[str]]],
         status: StatusLine,
     ) -> None:
         self._config = config
         self._read = read
-        self._apply = apply
+        self._parts = tuple(parts)
         self._status = status
 
     def reload(self) -> None:
@@ -119,7 +120,12 @@ class Reloader:
             self._status.warn(f"the configuration stays as it was: {error}")
             return
         changed = changes(self._config, config)
-        applied = set(self._apply(config))
+        applied: set[str] = set()
+        for configure in self._parts:
+            try:
+                applied.update(configure(config))
+            except LinkcodecError as error:
+                self._status.warn(f"not changed: {error}")
         now = sorted(name for name in changed if name in applied)
         later = sorted(name for name in changed if name not in applied)
         self._config = config

@@ -12,7 +12,16 @@ from typing import Self
 
 import receiver
 import sender
-from linkcodec.app.audio import AudioSink, AudioSource, FileSource, open_sink, open_source
+from linkcodec.app.audio import (
+    AudioSink,
+    AudioSource,
+    FileSource,
+    GatedMicrophone,
+    MicrophoneSource,
+    SpeakerSink,
+    open_sink,
+    open_source,
+)
 from linkcodec.app.callcontrol import ANSWERS, HeldBack, open_telephone, recording_both
 from linkcodec.app.codecs import open_codec
 from linkcodec.app.command import SignalFlag, StopFlag
@@ -73,9 +82,15 @@ class Duplex:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def configure(self, config: CallConfig) -> list[str]:
-        """Use what can change during a call; gives the names of these fields."""
-        return [*self.outgoing.configure(config), *self.incoming.configure(config)]
+    def _parts(self) -> tuple[Callable[[CallConfig], list[str]], ...]:
+        """What can change during a call."""
+        return (
+            self.outgoing.configure,
+            self.incoming.configure,
+            lambda config: self._source.configure(config.audio),
+            lambda config: self._sink.configure(config.audio),
+            self.link.configure,
+        )
 
     def run(
         self,
@@ -129,7 +144,7 @@ class Duplex:
 
         reloader = None
         if reload is not None:
-            reloader = Reloader(self._config, read=reload, apply=self.configure, status=status)
+            reloader = Reloader(self._config, read=reload, parts=self._parts(), status=status)
         supervisor.ready(f"a call over {self.link.name}", reloader)
         speaker = threading.Thread(target=speak, name="sender")
         speaker.start()
@@ -157,14 +172,15 @@ class Duplex:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `linkcodec talk`."""
     parser.description = (
-        "Speak and listen over one link. Wear headphones: nothing cancels the echo of a\n"
-        "loudspeaker. Over UDP each side needs the other's address as --peer; with a loopback\n"
-        "configuration you hear yourself. Ctrl-C ends the call. The status is the receiver's."
+        "Speak and listen over one link. Wear headphones, or the far end hears itself; with a\n"
+        "loudspeaker, --open-speaker gate keeps its sound out of the microphone. Over UDP each\n"
+        "side needs the other's address as --peer; with a loopback configuration you hear\n"
+        "yourself. Ctrl-C ends the call. The status is the receiver's."
     )
     parser.epilog = (
         "example:\n  linkcodec talk --config configs/udp-lan.toml --peer 192.168.1.20:47000"
     )
-    names = ("input", "output", "input-device", "output-device", "mode", "ptt")
+    names = ("input", "output", "input-device", "output-device", "open-speaker", "mode", "ptt")
     add_config_options(parser, (*names, *CALL_OPTIONS))
     parser.add_argument(
         "--ring", action="store_true", help="ring at the other end; speech goes once it answers"
@@ -178,7 +194,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record",
         metavar="NAME",
-        help="write both directions of the call, to NAME-said.wav and NAME-heard.wav",
+        help="write both directions of the call, to NAME-said.wav and NAME-heard.wav; with "
+        "NAME.lkc the frames that are sent and that come, to NAME-said.lkc and NAME-heard.lkc, "
+        "half a megabyte an hour (see `linkcodec decode`)",
     )
     add_metrics_options(parser)
     add_status_options(parser)
@@ -204,6 +222,10 @@ def talk(args: argparse.Namespace) -> int:
     except BaseException:
         source.close()
         raise
+    if isinstance(source, MicrophoneSource) and isinstance(sink, SpeakerSink):
+        source = GatedMicrophone(
+            source, sink, config=config.audio, sample_rate=codec.info.sample_rate
+        )
     with (
         Duplex(codec=codec, config=config, source=source, sink=sink) as call,
         open_reporter(args.stats, args.metrics, role="talk") as reporter,
@@ -213,7 +235,7 @@ def talk(args: argparse.Namespace) -> int:
             telephone=telephone,
             outgoing=call.outgoing,
             incoming=call.incoming,
-            sample_rate=codec.info.sample_rate,
+            info=codec.info,
         ),
         SignalFlag(signal.SIGUSR1) as mute,
         StopFlag() as stop,

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from linkcodec.app.audio import (
     AudioSink,
     FileSink,
+    GatedMicrophone,
+    MicrophoneSource,
     SpeakerSink,
     StandardInput,
     StreamDecoder,
@@ -24,7 +26,7 @@ from linkcodec.app.audio import (
 from linkcodec.app.config import AudioConfig, parse_config
 from linkcodec.app.status import StatusLine
 from linkcodec.codec import Pcm
-from linkcodec.exceptions import AudioFileError, DeviceError, InputError
+from linkcodec.exceptions import AudioFileError, ConfigError, DeviceError, InputError
 from receiver import ReceiverCore, _Playback, run
 from transport.links import MemoryLink
 
@@ -417,3 +419,82 @@ def test_speaker_that_vanishes_throws_sound_away_at_its_pace(
     assert sink.trouble == ""
     assert [pcm.size for pcm in second.written] == [round(0.1 * RATE)]
     sink.close()
+
+
+def test_another_device_during_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = FakeDevice(), FakeDevice()
+    second.name = "USB"
+    Shelf(monkeypatch, first, None, second)
+    source = open_source(AudioConfig(), INFO)
+    assert source.configure(AudioConfig()) == ["audio.input_device"]
+    with pytest.raises(DeviceError, match=r"audio\.input_device = 'USB' is not used: no sound"):
+        source.configure(AudioConfig(input_device="USB"))
+    assert source.read(0.05).any()
+    assert source.configure(AudioConfig(input_device="USB")) == ["audio.input_device"]
+    assert first.calls == ["close"]
+    assert source.name == "USB"
+    assert source.read(0.05).any()
+    source.close()
+    assert second.calls == ["close"]
+
+
+def test_another_speaker_during_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = FakeDevice(), FakeDevice()
+    Shelf(monkeypatch, first, second)
+    sink = open_sink(AudioConfig(), INFO)
+    sink.write(sine(0.1))
+    assert sink.configure(AudioConfig(output_device="desk")) == ["audio.output_device"]
+    sink.write(sine(0.1))
+    assert (len(first.written), len(second.written)) == (1, 1)
+    sink.close()
+
+
+def test_files_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "in.wav"
+    path.write_bytes(wav(sine(0.2), RATE, "PCM_16"))
+    source = open_source(AudioConfig(input=str(path)), INFO)
+    assert source.configure(AudioConfig(input_device="USB")) == []
+    source.close()
+
+
+def test_open_speaker_is_not_heard(monkeypatch: pytest.MonkeyPatch, clock: FakeTime) -> None:
+    """What the speaker plays and the microphone hears goes no farther, once that is asked for."""
+    speaker, microphone = FakeDevice(), FakeDevice()
+    loud = tonecodec.speech_like(0.5)
+    monkeypatch.setattr("linkcodec.devices.open_output", lambda *_, **__: speaker)
+    monkeypatch.setattr("linkcodec.devices.open_input", lambda *_, **__: microphone)
+    sink, source = open_sink(AudioConfig(), INFO), open_source(AudioConfig(), INFO)
+    assert isinstance(sink, SpeakerSink)
+    assert isinstance(source, MicrophoneSource)
+    config = AudioConfig(open_speaker="gate")
+    gated = GatedMicrophone(source, sink, config=AudioConfig(), sample_rate=RATE)
+    quiet = np.full(RATE // 100, 1e-4, np.float32)
+
+    def heard(gain: float = 0.3) -> Pcm:
+        if gain:
+            sink.write(loud[: RATE // 10])
+        pieces = []
+        for number in range(10):
+            speaker.waiting = 0.0
+            clock.now += 0.01
+            echo = loud[number * RATE // 100 : (number + 1) * RATE // 100]
+            pcm = np.float32(gain) * echo + quiet
+            monkeypatch.setattr(microphone, "read", lambda *_, pcm=pcm, **__: pcm)
+            pieces.append(gated.read(0.05))
+        return np.concatenate(pieces)
+
+    assert np.std(heard()) > 0.01
+    assert "audio.open_speaker" in gated.configure(config)
+    assert gated.figures().gauges["echo_gain_db"] is not None
+    for gain in (0.0, 0.0, 0.3, 0.3):
+        heard(gain)
+    assert np.std(heard()) < 0.005
+    assert gated.figures().gauges["echo_gate_closed"] == 1.0
+    gated.configure(AudioConfig())
+    assert np.std(heard()) > 0.01
+    gated.close()
+
+
+def test_unknown_way_with_an_open_speaker() -> None:
+    with pytest.raises(ConfigError, match=r"audio\.open_speaker = 'cancel' is unknown: use one of"):
+        AudioConfig(open_speaker="cancel")

@@ -10,7 +10,7 @@ import tonecodec
 
 from linkcodec.app.config import CallConfig, parse_config
 from linkcodec.app.link import describe_link, open_call_link
-from linkcodec.exceptions import ConfigError
+from linkcodec.exceptions import ConfigError, LinkError
 from sender import SenderCore
 from transport.links import KissLink, MemoryLink
 from transport.wire import Departure
@@ -40,7 +40,7 @@ def test_sections_reach_the_link() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         peer = f"127.0.0.1:{server.getsockname()[1]}"
         with open_call_link(config(peer=peer)) as link, server.accept()[0] as modem:
-            assert isinstance(link, KissLink)
+            assert isinstance(link.link, KissLink)
             link.send(b"voice")
             # Destination, in AX.25's letters, right after KISS's delimiter and command.
             assert modem.recv(100)[2:8] == bytes(ord(letter) << 1 for letter in "TEST  ")
@@ -83,3 +83,53 @@ def test_words_about_a_link() -> None:
     assert describe_link(link) == "memory is gone, waiting for it"
     link.trouble = "no call: BUSY"
     assert describe_link(link) == "memory is gone, waiting for it: no call: BUSY"
+
+
+UDP = """
+[link]
+kind = "udp"
+rate = 16000
+framing = "udp"
+bind = "{bind}"
+peer = "{peer}"
+[wire]
+frames_per_packet = 2
+"""
+
+
+def udp(*, bind: str = "127.0.0.1:0", peer: str = "127.0.0.1:9") -> CallConfig:
+    return parse_config(UDP.format(bind=bind, peer=peer), source="test")
+
+
+def test_a_call_goes_on_to_another_address() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.settimeout(10.0)
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with open_call_link(udp()) as link:
+            assert link.send(b"to nobody")
+            names = link.configure(udp(peer=address))
+            assert names == ["link.bind", "link.peer"]
+            assert link.name == f"udp {address}"
+            assert link.send(b"voice")
+            assert other.recv(100) == b"voice"
+            assert link.statistics.bytes_sent == len(b"to nobody" + b"voice")
+
+
+def test_a_link_that_cannot_be_opened_changes_nothing() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.settimeout(10.0)
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with open_call_link(udp(peer=address)) as link:
+            with pytest.raises(LinkError, match="cannot listen on"):
+                link.configure(udp(bind="192.0.2.1:4000", peer=address))
+            assert link.send(b"still here")
+            assert other.recv(100) == b"still here"
+            assert link.receive(0.0) == []
+
+
+def test_another_kind_of_link_waits_for_the_next_start() -> None:
+    with open_call_link(udp()) as link:
+        assert link.configure(config()) == []
+        assert link.send(b"as before")

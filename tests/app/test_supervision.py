@@ -13,8 +13,10 @@ import pytest
 from conftest import ROOT
 from test_daemons import START, finish, processes, udp_config
 
-from linkcodec.app.config import load_config, override
-from linkcodec.app.supervision import Supervisor, changes
+from linkcodec.app.config import CallConfig, load_config, override
+from linkcodec.app.status import StatusLine
+from linkcodec.app.supervision import Reloader, Supervisor, changes
+from linkcodec.exceptions import DeviceError
 
 __all__ = ["processes", "udp_config"]
 
@@ -103,3 +105,30 @@ def test_reload_during_a_call(
     assert status == 0
     assert "Traceback" not in errors
     manager.close()
+
+
+def test_a_part_that_cannot_change_says_so(
+    udp_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other parts do, and what nobody can change waits for the next start."""
+    config = load_config(udp_config)
+    wanted = override(
+        config, {"audio.gain_db": 3.0, "audio.input_device": "USB", "codec.quantizers": 4}
+    )
+
+    def refuse(_: CallConfig) -> list[str]:
+        raise DeviceError("audio.input_device = 'USB' is not used: no such device")
+
+    reloader = Reloader(
+        config,
+        read=lambda: wanted,
+        parts=(refuse, lambda _: ["audio.gain_db", "audio.mute"]),
+        status=StatusLine(sys.stderr, quiet=False),
+    )
+    reloader.reload()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "not changed: audio.input_device = 'USB' is not used: no such device"
+    assert lines[1] == (
+        "configuration read again; changed: audio.gain_db; at the next start: "
+        "audio.input_device, codec.quantizers"
+    )

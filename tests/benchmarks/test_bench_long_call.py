@@ -15,7 +15,8 @@ def test_a_call_keeps_no_more_as_it_goes_on(name: str) -> None:
     call = LongCall(load_config(ROOT / "configs" / f"{name}.toml"), codec=IndexCodec())
     pcm = tonecodec.speech_like(8.0, pause=True)
     told: list[Held] = []
-    before, after = grow(call, pcm, 150.0, settled=90.0, tell=told.append)
+    # The delays of two minutes are remembered.
+    before, after = grow(call, pcm, 220.0, settled=160.0, tell=told.append)
     assert len(told) == 10
     counted = call.receiver.statistics
     assert counted.frames_played > 1000

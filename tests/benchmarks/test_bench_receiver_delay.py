@@ -13,6 +13,7 @@ from benchmarks.receiver_delay import (
     jitter,
     listen,
     outage,
+    point,
     speech,
     step,
     with_spikes,
@@ -37,6 +38,43 @@ def test_jitter_with_spikes(stall: bool) -> None:
     assert calm_gaps(heard) == []
     for spike in (30, 60, 90):
         assert heard.mean_delay(spike + 6.5, spike + 8.5) <= 1.1 * limit
+
+
+@pytest.mark.parametrize(("kind", "quantile"), [("truncated", 0.233), ("ordered", 0.3)])
+@pytest.mark.parametrize("seed", [11, 12])
+def test_jitter_of_other_kinds(kind: str, quantile: float, seed: int) -> None:
+    path = jitter(0.1, most=0.3, seed=seed, kind=kind)
+    heard = listen(speech(100.0), path)
+    check_order(heard)
+    assert [gap for gap in heard.gaps if gap > 20.0] == []
+    # Of a minute less is known than of ten.
+    assert heard.mean_delay(20.0) <= quantile + 0.08 + 0.02
+
+
+def test_kinds_of_jitter() -> None:
+    sent = [0.08 * number for number in range(2000)]
+    clipped, truncated, ordered = (
+        [departure + (path(departure) or 0.0) for departure in sent]
+        for path in (
+            jitter(0.1, most=0.3, seed=1, kind=kind) for kind in ("clipped", "truncated", "ordered")
+        )
+    )
+    waits = [arrival - departure for arrival, departure in zip(clipped, sent, strict=True)]
+    assert max(waits) == pytest.approx(0.3)
+    assert sum(wait > 0.299 for wait in waits) > 50
+    less = [arrival - departure for arrival, departure in zip(truncated, sent, strict=True)]
+    assert max(less) < 0.3
+    assert sum(wait > 0.299 for wait in less) < 5
+    assert clipped != sorted(clipped)
+    assert ordered == sorted(ordered)
+
+
+def test_a_point_of_the_plot() -> None:
+    found = point(0.02, seconds=30.0, seeds=[1])
+    assert found.quantile == pytest.approx(0.06, abs=0.003)
+    assert found.quantile < found.mean_delay < found.quantile + 0.12
+    assert 0 <= found.lost < 0.05
+    assert 0 <= found.least < 0.02
 
 
 @pytest.mark.parametrize("frames", [1, 7])

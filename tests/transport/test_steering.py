@@ -51,5 +51,21 @@ def test_fast_and_slow_clocks_take_less_than_one_correction_per_minute(drift: fl
     assert 15 <= steering.corrections < 20
 
 
+@pytest.mark.parametrize("drift", [-1e-3, 0.0, 1e-3])
+def test_a_narrow_band_is_kept_without_going_to_and_fro(drift: float) -> None:
+    """Sixty seconds of drift take three corrections where the band is 28 ms wide."""
+    steering = Steering()
+    excess = 0.03
+    for _ in range(750):
+        wish = steering.wish(excess, drift=drift, slack=0.02)
+        played = FRAME_SECONDS
+        if wish.urgency is Urgency.SPEECH:
+            played += wish.seconds * 0.9
+            excess += wish.seconds * 0.9
+        excess -= drift * played
+        assert -0.03 < excess < 0.035
+    assert steering.corrections <= (6 if drift else 1)
+
+
 def test_far_off_anything_goes() -> None:
     assert Steering().wish(0.5, drift=0.0).urgency is Urgency.AT_ONCE

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tinymodel import SIZES, tiny_model
 
-from linkcodec.compact.layers import Context
+from linkcodec.compact.layers import Block, Context
 from linkcodec.compact.model import CompactModel
 from linkcodec.compact.shape import FRAME_SIZE, PAST
 from linkcodec.compact.train import reshape
@@ -53,7 +53,9 @@ def test_a_deeper_network_with_fewer_latents_does_what_the_old_one_did() -> None
         torch.testing.assert_close(same, one, atol=1e-4, rtol=1e-3)
     # New blocks did something before they were silenced, and all of their layers can learn.
     assert not torch.allclose(first[0], before[0], atol=1e-4)
-    assert deeper.trunk.stage1.blocks[1].widen.weight.any()
+    new = deeper.trunk.stage1.blocks[1]
+    assert isinstance(new, Block)
+    assert new.widen.weight.any()
 
 
 def test_a_view_that_is_not_believed_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,4 +81,6 @@ def test_what_is_no_block_is_missing() -> None:
     model = tiny_model()
     names = ["trunk.intonation.mix.weight", "trunk.stage1.blocks.0.narrow.weight"]
     assert silence_new_blocks(model, names) == names[:1]
-    assert not model.trunk.stage1.blocks[0].narrow.weight.any()
+    block = model.trunk.stage1.blocks[0]
+    assert isinstance(block, Block)
+    assert not block.narrow.weight.any()

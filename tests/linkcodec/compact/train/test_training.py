@@ -341,7 +341,12 @@ def test_a_run_goes_on_in_another_shape(corpus: Path, tmp_path: Path) -> None:
     line = reshape(source=tmp_path / "a", folder=tmp_path / "b", **options)
     assert "3 of 4 latents" in line
     config = TrainConfig(**{**FAST, "steps": 2, "unquantized": 0, "adversarial": 1.0})
-    begun = {"folder": tmp_path / "c", "corpus": corpus, "config": config, "start": tmp_path / "b"}
+    begun: dict[str, Any] = {
+        "folder": tmp_path / "c",
+        "corpus": corpus,
+        "config": config,
+        "start": tmp_path / "b",
+    }
     with pytest.raises(InputError, match="another network: give what the command reshape"):
         Run(sizes=SIZES, **begun)
     going_on = Run(sizes=sizes, **begun)

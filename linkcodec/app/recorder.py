@@ -1,0 +1,117 @@
+"""Recordings of the two directions of a call as frames (`linkcodec.callfile`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from linkcodec.app.timeline import HELD_FRAMES, TimeAxis
+from linkcodec.callfile import CallWriter
+from linkcodec.codec import CodecInfo
+from linkcodec.frame import LOST, Frame, PlayoutItem, Silence
+
+__all__ = ["HeardRecorder", "SentRecorder"]
+
+_MOST_WAITING: Final = 512
+"""Frames that may wait for the line: 41 s."""
+
+
+class _Recorder:
+    """Items on a time axis of ticks, into a file."""
+
+    def __init__(self, path: str, info: CodecInfo, *, first_tick: int | None) -> None:
+        self._writer = CallWriter(path, info)
+        self._background = Silence()
+        self._axis: TimeAxis[PlayoutItem] = self._new_axis(first_tick)
+
+    def _new_axis(self, first_tick: int | None = None) -> TimeAxis[PlayoutItem]:
+        return TimeAxis(lambda: self._background, first_tick=first_tick)
+
+    def _put(self, tick: int | None, item: PlayoutItem) -> None:
+        self._write(self._axis.add(tick, item))
+
+    def _write(self, items: Sequence[PlayoutItem]) -> None:
+        for item in items:
+            self._writer.add(item)
+
+
+class SentRecorder(_Recorder):
+    """What was sent: a frame once it has left, and a loss for one that never did."""
+
+    def __init__(self, path: str, info: CodecInfo) -> None:
+        super().__init__(path, info, first_tick=0)
+        self._waiting: dict[int, Frame] = {}
+
+    def voice(self, frame: Frame, tick: int) -> None:
+        """A frame was handed over for the link."""
+        self._waiting[tick] = frame
+        if len(self._waiting) > _MOST_WAITING:
+            self._lose(min(self._waiting))
+
+    def silence(self, background: Silence, tick: int) -> None:
+        """Nobody speaks, and nothing is sent, from this tick on."""
+        self._background = background
+        if not self._waiting:
+            self._put(tick, background)
+
+    def departed(self, ticks: Sequence[int], quantizers: int) -> None:
+        """These frames went to the link, each with so many indices."""
+        for tick in ticks:
+            for earlier in [one for one in self._waiting if one < tick]:
+                self._lose(earlier)
+            frame = self._waiting.pop(tick, None)
+            if frame is not None:
+                self._put(tick, frame.coarse(quantizers))
+
+    def _lose(self, tick: int) -> None:
+        del self._waiting[tick]
+        self._put(tick, LOST)
+
+    def close(self, end_tick: int) -> None:
+        """The call was over at `end_tick`."""
+        for tick in sorted(self._waiting):
+            self._lose(tick)
+        self._write(self._axis.finish(end_tick))
+        self._writer.close()
+
+
+class HeardRecorder(_Recorder):
+    """What came, as the jitter buffer gave it: what came too late is lost."""
+
+    def __init__(self, path: str, info: CodecInfo) -> None:
+        super().__init__(path, info, first_tick=None)
+        self._open = False
+        self._spoken = -1
+
+    def add(self, item: PlayoutItem, tick: int | None, *, end_tick: int | None = None) -> None:
+        """An item was played; `end_tick` once the far end's call is over."""
+        if end_tick is not None:
+            if self._open:
+                self._finish(end_tick)
+            return
+        if isinstance(item, Silence):
+            self._background = item
+        if tick is not None:
+            tick = self._place(item, tick)
+        self._open = self._open or tick is not None
+        self._put(tick, item)
+
+    def _place(self, item: PlayoutItem, tick: int) -> int | None:
+        """Where an item goes: what the buffer puts in to gain time replaces no speech."""
+        if not isinstance(item, Frame):
+            return tick if tick > self._spoken else None
+        if tick < self._spoken - HELD_FRAMES:  # the far end has started anew
+            self._finish(None)
+        self._spoken = tick
+        return tick
+
+    def _finish(self, end_tick: int | None) -> None:
+        self._open = False
+        self._spoken = -1
+        self._write(self._axis.finish(end_tick))
+        self._axis = self._new_axis()
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._finish(None)
+        self._writer.close()
