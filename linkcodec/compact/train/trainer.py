@@ -33,7 +33,6 @@ from linkcodec.compact.train.batches import Corpus, fill_pitch
 from linkcodec.compact.train.codebooks import CodebookTrainer
 from linkcodec.compact.train.discriminators import Discriminators
 from linkcodec.compact.train.evaluate import Evaluation
-from linkcodec.compact.train.intonation import open_way
 from linkcodec.compact.train.listener import Listener
 from linkcodec.compact.train.losses import EnvelopeLoss, Guide, SpectralLoss
 from linkcodec.compact.weights import load_weights
@@ -200,22 +199,12 @@ class Run:
             self.discriminators.load_state_dict(saved["discriminators"])
 
     def _adopt(self, state: dict[str, Tensor], path: Path) -> None:
-        """Weights of this network, or of one before the pitch had its own way."""
         try:
-            missing, unexpected = self.model.load_state_dict(state, strict=False)
-        except RuntimeError:
-            missing, unexpected = [], ["other sizes"]
-        if unexpected or any(".intonation." not in name for name in missing):
+            self.model.load_state_dict(state)
+        except RuntimeError as error:
             raise InputError(
                 f"{path}: weights of another network: give what the command reshape makes of them"
-            )
-        if missing:
-            if not self.config.tracked:
-                raise InputError(
-                    f"{path}: weights from before the pitch had its own way: give --tracked STEPS "
-                    "(1500, say), in which only that is learned"
-                )
-            open_way(self.model)
+            ) from error
 
     def _restore(self) -> None:
         path = self.folder / "checkpoint.pt"
