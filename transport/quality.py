@@ -17,7 +17,7 @@ __all__ = ["QualityMeter"]
 _FORGET: Final = 1 / 125
 """Frames of speech count for about 10 s."""
 
-_UNDISTURBED: Final = ((1, 2.6), (2, 3.60), (4, 4.05), (8, 4.13), (12, 4.15), (16, 4.15))
+_UNDISTURBED: Final = ((1, 2.8), (2, 3.82), (4, 4.05), (8, 4.13), (12, 4.15), (16, 4.15))
 """Books per frame, and the value without losses: DistillMOS of `compact-5` (docs/quality.md); that
 of one book is a guess."""
 
