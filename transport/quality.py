@@ -17,9 +17,8 @@ __all__ = ["QualityMeter"]
 _FORGET: Final = 1 / 125
 """Frames of speech count for about 10 s."""
 
-_UNDISTURBED: Final = ((1, 2.8), (2, 3.82), (4, 4.05), (8, 4.13), (12, 4.15), (16, 4.15))
-"""Books per frame, and the value without losses: DistillMOS of `compact-5` (docs/quality.md); that
-of one book is a guess."""
+_UNDISTURBED: Final = ((1, 3.51), (2, 3.82), (4, 4.05), (8, 4.13), (12, 4.15), (16, 4.15))
+"""Books per frame, and the value without losses: DistillMOS of `compact-5` (docs/quality.md)."""
 
 _WORST: Final = 1.0
 _FALL: Final = 1.3
