@@ -32,7 +32,7 @@ def test_nothing_is_known_before_speech() -> None:
 def test_more_books_are_better() -> None:
     scores = [score([Frame((1,) * books)] * 50) for books in (1, 2, 4, 6, 8, 12, 16)]
     assert scores == sorted(scores)
-    assert scores[-1] - scores[0] > 1
+    assert scores[-1] - scores[0] > 0.5
 
 
 def test_more_losses_are_worse_and_runs_worse_still() -> None:
