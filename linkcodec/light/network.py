@@ -246,15 +246,17 @@ class Quantizer:
 
     def __init__(self, vectors: Array) -> None:
         self.vectors = vectors
-        self._power = np.square(vectors).sum(axis=2)
+        power = np.square(vectors).sum(axis=2)
+        table = np.concatenate((-2 * vectors, power[:, :, None]), axis=2)
+        self._distances = np.ascontiguousarray(table.transpose(0, 2, 1))
 
     def encode(self, latent: Array, *, quantizers: int) -> tuple[int, ...]:
         """(channels,) to indices: a search that keeps the `SEARCH_WIDTH` best beginnings."""
         residuals = latent[None]
         ways: npt.NDArray[np.intp] = np.zeros((1, 0), np.intp)
         for book, vectors in enumerate(self.vectors[:quantizers]):
-            distances = (np.float32(-2) * residuals) @ vectors.T
-            distances += self._power[book]
+            ones = np.ones((len(residuals), 1), np.float32)
+            distances = np.concatenate((residuals, ones), axis=1) @ self._distances[book]
             distances += np.einsum("bc,bc->b", residuals, residuals)[:, None]
             width = 1 if book == quantizers - 1 else min(SEARCH_WIDTH, distances.size)
             places = np.empty(width, np.intp)

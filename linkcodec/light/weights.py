@@ -92,6 +92,22 @@ def fold(full: Mapping[str, Array]) -> dict[str, Array]:
     return folded
 
 
+def packed(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The same arrays, all in one piece of memory, each row after the other.
+
+    Every frame reads all of it. NumPy asks for huge pages only for large pieces.
+    """
+    line = 16  # 64 bytes
+    memory = np.empty(sum(array.size + line for array in arrays.values()), np.float32)
+    result: dict[str, Array] = {}
+    start = 0
+    for name, array in arrays.items():
+        result[name] = memory[start : start + array.size].reshape(array.shape)
+        result[name][...] = array
+        start += -(-array.size // line) * line
+    return result
+
+
 def export_light(source: Path, folder: Path) -> list[str]:
     """Write the light build of a weights file into a folder; lines that describe its two files.
 
@@ -130,7 +146,7 @@ def read_full(path: Path) -> Weights:
     card, stored, digest = read_file(path)
     try:
         arrays = fold({name: array.astype(np.float32) for name, array in stored.items()})
-        return Weights(arrays=arrays, version=int(card["version"]), hash=digest)
+        return Weights(arrays=packed(arrays), version=int(card["version"]), hash=digest)
     except (KeyError, TypeError, ValueError) as error:
         raise CodecError(damaged(path, error)) from error
 
@@ -151,7 +167,7 @@ def read_light(path: Path, part: str) -> Weights:
                 scale = stored.get(f"{name}{_SCALE}")
                 exact = array.astype(np.float32)
                 arrays[name] = exact if scale is None else exact * scale
-        return Weights(arrays=arrays, version=int(card["version"]), hash=str(card["hash"]))
+        return Weights(arrays=packed(arrays), version=int(card["version"]), hash=str(card["hash"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CodecError(damaged(path, error)) from error
 

@@ -11,7 +11,14 @@ from tinymodel import DAMAGES, damage_weights, tiny_model
 from linkcodec.compact.versions import FOLDER, weights_path
 from linkcodec.compact.weights import load_weights, save_weights
 from linkcodec.exceptions import CodecError
-from linkcodec.light.weights import CODEBOOKS, export_light, quantise, read_full, read_light
+from linkcodec.light.weights import (
+    CODEBOOKS,
+    export_light,
+    packed,
+    quantise,
+    read_full,
+    read_light,
+)
 
 
 @pytest.fixture
@@ -35,6 +42,21 @@ def test_eight_bits_stay_within_half_a_step_or_less_in_all() -> None:
 def test_a_column_of_zeros_stays_zero() -> None:
     whole, scale = quantise(np.zeros((4, 2), np.float32))
     assert not (whole * scale).any()
+
+
+def test_packed_arrays_lie_row_by_row_in_one_piece_of_memory() -> None:
+    random = np.random.default_rng(2)
+    arrays = {
+        "turned": random.standard_normal((5, 33)).astype(np.float32).T,
+        "bias": random.standard_normal(7).astype(np.float32),
+        "books": random.standard_normal((2, 3, 4)).astype(np.float32),
+    }
+    result = packed(arrays)
+    memory = result["turned"].base
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(result[name], array)
+        assert result[name].flags.c_contiguous
+        assert result[name].base is memory
 
 
 def test_both_files_know_what_they_were_made_from(folder: Path) -> None:
