@@ -1,7 +1,7 @@
 """A spoken sentence over a simulated 1200 bit/s link with losses: `make demo`.
 
-Runs `linkcodec simulate` with configs/loopback-sim.toml on examples/sentence.flac, or on the
-audio file that is given, writes demo/received.wav and demo/report.json, and plays what was
+Runs `linkcodec simulate` with configs/sat-1200-sync.toml and losses on examples/sentence.flac, or
+on the audio file that is given, writes demo/received.wav and demo/report.json, and plays what was
 received where there is a sound card.
 
 The sentence was spoken by Kokoro-82M (Apache-2.0): "Hello. This sentence left a microphone,
@@ -22,8 +22,9 @@ from linkcodec.devices import open_output
 from linkcodec.exceptions import DeviceError
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG = ROOT / "configs" / "loopback-sim.toml"
+CONFIG = ROOT / "configs" / "sat-1200-sync.toml"
 SENTENCE = ROOT / "examples" / "sentence.flac"
+LOSSES = ("--loss", "0.04", "--burst", "2", "--seed", "3")
 
 
 def play(path: Path) -> str:
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
     status = linkcodec(
         [
             *("simulate", speech, os.path.relpath(received)),
-            *("--config", str(CONFIG), "--report", os.path.relpath(report)),
+            *("--config", str(CONFIG), *LOSSES, "--report", os.path.relpath(report)),
         ]
     )
     if status == 0:

@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
 import tonecodec
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from linkcodec import codec as codec_module
 from linkcodec.codec import Pcm
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# As the commands do.
+threadpool_limits(limits=1, user_api="blas")
 
 
 @pytest.fixture

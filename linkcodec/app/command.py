@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, NoReturn, Self
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from linkcodec.exceptions import InputError, LinkcodecError
 
 __all__ = [
@@ -91,10 +93,11 @@ def write_line(text: str = "") -> None:
 def run_command(prog: str, run: Callable[[], int]) -> int:
     """Run a command and turn what goes wrong into one line and an exit status."""
     # Frames are small: more threads would only wait for each other, and starve the rest of
-    # the machine. Codecs are loaded after this.
+    # the machine. NumPy is loaded by now, and torch, where a codec needs it, is not.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
-        status = run()
+        with threadpool_limits(limits=1, user_api="blas"):
+            status = run()
         sys.stdout.flush()
     except LinkcodecError as error:
         text = " ".join(str(error).split())

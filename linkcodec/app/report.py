@@ -110,13 +110,14 @@ def summary(report: dict[str, Any]) -> str:
     stages = ", ".join(f"{name.replace('_', ' ')} {value:.0f}" for name, value in latency.items())
     sent = report["frames_sent"]
     share = 100.0 * report["frames_concealed"] / sent if sent else 0.0
+    slots = report["wire_mode"] == "slots"
     return "\n".join(
         (
             f"codec    {report['codec']}, {report['quantizers']} codebooks per frame of 80 ms, "
-            f"{report['frames_per_packet']} frames per packet",
+            + ("in slots" if slots else f"{report['frames_per_packet']} frames per packet"),
             f"line     {report['rate']} bit/s, framing {report['framing']}",
-            f"audio    {report['audio_seconds']:.1f} s, coded and decoded "
-            f"{report['realtime_factor']:.1f} times faster than real time",
+            f"audio    {report['audio_seconds']:.1f} s, coded and decoded at "
+            f"{report['realtime_factor']:.1f} times real time",
             f"frames   {sent} sent, {report['frames_gated']} silent, "
             f"{report['frames_dropped']} dropped",
             f"         {report['frames_lost']} lost, {report['frames_late']} late: "

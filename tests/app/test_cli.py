@@ -10,10 +10,12 @@ import pytest
 import soundfile  # type: ignore[import-untyped]
 import tonecodec
 from conftest import ROOT, read_pcm
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 import receiver
 import sender
 from linkcodec.app.cli import build_parser, main
+from linkcodec.app.command import run_command
 from linkcodec.devices import DeviceInfo
 from linkcodec.exceptions import DeviceError
 from linkcodec.tokenfile import load_tokens
@@ -91,6 +93,20 @@ def test_runs_as_a_module() -> None:
 
 
 # encode and decode
+
+
+def test_commands_use_one_thread_for_matrices() -> None:
+    """More would spin where another core is busy: twenty times the processor time."""
+    seen: list[int] = []
+
+    def command() -> int:
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return 0
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert run_command("linkcodec test", command) == 0
+    assert seen
+    assert set(seen) == {1}
 
 
 def test_encode_and_decode_keep_the_length(speech: Path, tmp_path: Path, capsys: Capture) -> None:
