@@ -40,6 +40,7 @@ TRAVEL = 0.1
 _PITCH = 0.007
 
 _SEEDS: Final = (2, 3, 4)
+_MORE_SEEDS: Final = range(20, 32)
 _PLOT: Final = ROOT / "docs" / "receiver-delay.png"
 _MEANS: Final = (0.005, 0.01, 0.02, 0.03, 0.045, 0.06, 0.075, 0.1, 0.15)
 
@@ -224,6 +225,8 @@ def cases(*, hours: float, seeds: Sequence[int] = _SEEDS) -> Iterator[Case]:
         yield _step(frames)
         for stored in (False, True):
             yield _outage(frames, stored=stored)
+        for mean in (0.005, 0.02, 0.06):
+            yield _returns(mean, frames=frames)
     for drift in (1e-3, -1e-3):
         for spurt in (math.inf, 4.0):
             yield _drift(drift, hours=hours, spurt=spurt)
@@ -301,6 +304,24 @@ def _outage(frames: int, *, stored: bool) -> Case:
         f"{frames} frames per packet",
         figures=f"sound {1000 * (back - first):.0f} ms after the first good frame, oldest speech "
         f"played {1000 * oldest:.0f} ms late, 10 s later {1000 * heard.mean_delay(110, 112):.0f}",
+    )
+
+
+def _returns(mean: float, *, frames: int) -> Case:
+    more, sound = [], []
+    for seed in _MORE_SEEDS:
+        path = step(jitter(mean, most=_MOST_JITTER, seed=seed), up=30.0, down=60.0, height=1.0)
+        heard = listen(speech(100.0, frames=frames), path)
+        later = max(heard.mean_delay(time, time + 2.0) for time in range(65, 97))
+        more.append(later - heard.mean_delay(20, 30))
+        path = outage(jitter(mean, most=_MOST_JITTER, seed=seed), start=30, seconds=70, stored=False)
+        heard = listen(speech(120.0, frames=frames), path)
+        first = 30.0 + 70.0 + TRAVEL + frames * FRAME_SECONDS
+        sound.append(next(time for time in heard.times if time > 99.0) - first)
+    return Case(
+        name=f"the same two, jitter of {1000 * mean:.0f} ms, {len(_MORE_SEEDS)} seeds",
+        figures=f"from 5 s after the step back at most {1000 * max(more):.0f} ms more than before; "
+        f"sound at most {1000 * max(sound):.0f} ms after the first good frame",
     )
 
 

@@ -64,6 +64,7 @@ _SHIFT: Final = 0.06
 _SHIFT_UP_SECONDS: Final = 0.7
 _SHIFT_DOWN_SECONDS: Final = 0.25
 _SHIFT_PACKETS: Final = 4
+_SHIFT_MORE: Final = 12
 _SHIFT_HISTORY: Final = 400
 
 
@@ -254,7 +255,14 @@ class DelayEstimator:
                 full[-1].spoken - full[split].spoken, now - full[split].time
             ):
                 split -= 1
-            earlier = [one.offset for one in full[: max(split, 0)] if one.counted]
+            split = max(split, 0)
+            bound = min(direction * one.offset for one in full[split:]) - slack
+            if direction < 0:
+                # Some of the new path may have come before this was sure.
+                least = max(0, split - _SHIFT_MORE)
+                while split > least and -full[split - 1].offset >= bound:
+                    split -= 1
+            earlier = [one.offset for one in full[:split] if one.counted]
             # Neither a single packet of another speed, nor what one stall held up, nor a history
             # of one or two is a proof.
             events = sum(one.counted or direction < 0 for one in full[split:])
@@ -262,7 +270,6 @@ class DelayEstimator:
                 continue
             share = self._config.quantile if direction > 0 else 1.0
             exceptions = len(earlier) - math.ceil(share * len(earlier))
-            bound = min(direction * one.offset for one in full[split:]) - slack
             beyond = (1 for offset in reversed(earlier) if direction * offset >= bound)
             # Counted no farther than needed: mostly the newest few decide.
             if sum(islice(beyond, exceptions + 1)) <= exceptions:

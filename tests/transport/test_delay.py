@@ -124,6 +124,19 @@ def test_a_late_packet_at_the_edge_of_a_shift_does_not_hide_it() -> None:
     assert delays.target == pytest.approx(before, abs=0.06)
 
 
+def test_packets_late_on_the_shorter_path_do_not_hide_it() -> None:
+    """Four packets prove nothing yet, the fifth is late, and with the sixth there are more."""
+    path = [(0.08 * i, 6 + i % 5 / 100) for i in range(250)]
+    path += [(20 + 0.08 * i, 5.0 + (0.18 if i == 4 else i / 100)) for i in range(12)]
+    delays = DelayEstimator(CONFIG)
+    for now, offset in sorted((spoken + offset, offset) for spoken, offset in path):
+        delays.add(offset=offset, frames=1, now=now)
+        if delays.shifts:
+            break
+    assert delays.shifts == 1
+    assert now < 20 + 5 + 0.7
+
+
 def test_a_stall_after_a_late_packet_is_no_shift() -> None:
     delays = estimator([5 + i % 4 / 200 for i in range(199)] + [5.3])
     for i in range(20):
