@@ -516,12 +516,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     names = ("output", "output-device", "codec", "weights", "port", "baud", "bind", "peer")
     add_config_options(parser, names, device="output-device")
-    parser.add_argument(
+    wire = parser.add_mutually_exclusive_group()
+    wire.add_argument(
         "--record-wire", metavar="FILE", help="capture what arrives, for `linkcodec wire dump`"
     )
-    parser.add_argument(
-        "--from-wire", metavar="FILE", help="listen to a capture instead of the link"
-    )
+    wire.add_argument("--from-wire", metavar="FILE", help="listen to a capture instead of the link")
     parser.add_argument(
         "--once", action="store_true", help="end when the sender ends its call, not on Ctrl-C"
     )
@@ -545,7 +544,7 @@ def receive(args: argparse.Namespace) -> int:
     status = open_status(args)
     with (
         open_security(config.security, sends=False, receives=True) as security,
-        open_reporter(args.stats, args.metrics, role="receive") as reporter,
+        open_reporter(args.stats, args.metrics, role="receive", warn=status.warn) as reporter,
         Supervisor("receiver") as supervisor,
         StopFlag() as stop,
     ):

@@ -173,8 +173,9 @@ class SenderCore:
 
     def push(self, pcm: Pcm, now: float) -> None:
         """Take any number of samples, the last of which was captured at `now` (seconds)."""
-        if self._suppressor is not None:
-            pcm = self._suppressor.push(pcm)
+        suppressor = self._suppressor  # which another thread may take away
+        if suppressor is not None:
+            pcm = suppressor.push(pcm)
         self._apply_gate_settings()
         loud: Pcm = self.through(self._adjusted(pcm))
         self._frames.extend(self._encoder.push(loud))
@@ -412,7 +413,7 @@ def send(args: argparse.Namespace) -> int:
     status = open_status(args)
     with (
         open_security(config.security, sends=True, receives=False) as security,
-        open_reporter(args.stats, args.metrics, role="send") as reporter,
+        open_reporter(args.stats, args.metrics, role="send", warn=status.warn) as reporter,
         open_key(config.gate, audio_input=config.audio.input) as key,
         Supervisor("sender") as supervisor,
         SignalFlag(signal.SIGUSR1) as mute,

@@ -1,52 +1,51 @@
 """Recordings of calls (`.lkc`, format 2): the frames that were sent or that came, and what did not.
 
-    offset  bytes  content
-    0       4      magic "LKC2"
-    4       4      length of the header, big-endian
-    8       n      header: a msgpack map with exactly the fields below
-    8+n            runs of items of 80 ms, each a byte of kind, two of their number (big-endian)
-                   and what the kind says:
-                     1 to 16  speech: frames of so many indices, see `linkcodec.frame_bits`
-                     0        speech that was lost
-                     32       silence: a byte of level (dB below full scale), two of colour
-                     255      the end, with the number 0
-            4      CRC-32 (ISO-HDLC) of everything before it, big-endian
+Of the container (`linkcodec.container`) the header has codec, codec_version, weights_hash,
+sample_rate, frame_size and delay; the body is runs of items of 80 ms, each a byte of kind, two of
+their number (big-endian, at least 1) and what the kind says:
 
-Header fields: format (2), codec, codec_version, weights_hash, sample_rate, frame_size, delay. The
-file is written while the call goes on: one that was cut off lacks the end, and is good up to
+    1 to 16  speech: frames of so many indices, see `linkcodec.frame_bits`
+    0        speech that was lost
+    32       silence: a byte of level (dB below full scale), two of colour
+    255      the end, with the number 0; the check sum follows
+
+The file is written while the call goes on: one that was cut off lacks the end, and is good up to
 there. An hour of speech with 8 indices takes half a megabyte.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
-
-import msgpack  # type: ignore[import-untyped]
+from typing import Final, Self
 
 from linkcodec.codec import CodecInfo
+from linkcodec.container import (
+    CALL_FORMAT,
+    CRC_BYTES,
+    MAX_FILE_BYTES,
+    PREFIX_BYTES,
+    body_offset,
+    check_magic,
+    check_sum,
+    magic,
+    read_file,
+    serialise_head,
+    unpack_header,
+)
 from linkcodec.exceptions import TokenFileError
 from linkcodec.frame import COLOUR_BITS, LOST, MAX_QUANTIZERS, Frame, PlayoutItem, Silence
 from linkcodec.frame_bits import pack_frames, packed_size, unpack_frames
-from linkcodec.tokenfile import check_fields
 
 __all__ = ["CallFile", "CallWriter", "is_call", "load_call", "parse_call"]
 
-_MAGIC: Final = b"LKC2"
-_FORMAT: Final = 2
-_PREFIX_BYTES: Final = 8
 _RUN_BYTES: Final = 3
 _SILENCE_BYTES: Final = 3
-_CRC_BYTES: Final = 4
-_MAX_HEADER_BYTES: Final = 1024
-_MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 _MOST_ITEMS: Final = 16 * 1024 * 1024
-"""Two weeks; runs of silence could claim more in few bytes."""
+"""Two weeks, in which there may be little but silence; damaged runs could claim more."""
 
 _LOST_KIND: Final = 0
 _SILENCE_KIND: Final = 32
@@ -56,8 +55,7 @@ _LONGEST_RUN: Final = 125
 """Items after which a run is written: a call that is cut off loses no more than 10 s."""
 
 _FIELDS: Final = (
-    *("codec", "weights_hash"),
-    *("codec_version", "sample_rate", "frame_size", "delay"),
+    *("codec", "weights_hash", "codec_version", "sample_rate", "frame_size", "delay"),
 )
 
 
@@ -94,15 +92,15 @@ class CallWriter:
     """Writes items as they come; a context manager.
 
     Raises:
-        TokenFileError: the file cannot be written, now or later.
+        TokenFileError: the file cannot be written, now or later, or is as long as can be read.
     """
 
     def __init__(self, path: str | os.PathLike[str], info: CodecInfo) -> None:
         self._path = path
-        self._crc = 0
+        self._crc = self._size = self._items = 0
         self._run: list[PlayoutItem] = []
-        header: dict[str, Any] = {
-            "format": _FORMAT,
+        self._failure: TokenFileError | None = None
+        header: dict[str, object] = {
             "codec": info.name,
             "weights_hash": info.weights_hash,
             "codec_version": info.version,
@@ -110,12 +108,13 @@ class CallWriter:
             "frame_size": info.frame_size,
             "delay": info.delay,
         }
-        packed: bytes = msgpack.packb(header)
+        head = serialise_head(CALL_FORMAT, header)
         try:
-            self._file = Path(path).open("wb")  # noqa: SIM115
+            # Without a buffer: after an error nothing is left for `close` to write.
+            self._file = Path(path).open("wb", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise self._failed(error) from error
-        self._write(_MAGIC + len(packed).to_bytes(4, "big") + packed)
+        self._write(head)
 
     def add(self, item: PlayoutItem) -> None:
         """Take the next 80 ms."""
@@ -126,13 +125,12 @@ class CallWriter:
         self._run.append(item)
 
     def close(self) -> None:
-        """Write the end; a second call does nothing."""
+        """Write the end; a second call does nothing, nor one after a failure."""
         if self._file.closed:
             return
-        self._flush()
-        self._write(bytes([_END_KIND, 0, 0]))
-        self._write(self._crc.to_bytes(_CRC_BYTES, "big"))
-        self._file.close()
+        with self._file:
+            self._flush()
+            self._write_end()
 
     def __enter__(self) -> Self:
         return self
@@ -142,16 +140,34 @@ class CallWriter:
 
     def _flush(self) -> None:
         run, self._run = self._run, []
-        if run:
-            self._write(_pack(run))
+        if not run:
+            return
+        data = _pack(run)
+        self._items += len(run)
+        size = self._size + len(data) + _RUN_BYTES + CRC_BYTES
+        if self._failure is None and (size > MAX_FILE_BYTES or self._items > _MOST_ITEMS):
+            with self._file:
+                self._write_end()
+            self._failure = TokenFileError(f"{self._path}: is as long as a recording can be")
+        self._write(data)
+
+    def _write_end(self) -> None:
+        self._write(bytes([_END_KIND, 0, 0]))
+        self._write(self._crc.to_bytes(CRC_BYTES, "big"))
 
     def _write(self, data: bytes) -> None:
+        if self._failure is not None:
+            raise self._failure
         self._crc = zlib.crc32(data, self._crc)
+        self._size += len(data)
         try:
-            self._file.write(data)
-            self._file.flush()
+            while data:
+                data = data[self._file.write(data) :]
         except OSError as error:
-            raise self._failed(error) from error
+            # What comes after a gap could not be read.
+            self._file.close()
+            self._failure = self._failed(error)
+            raise self._failure from error
 
     def _failed(self, error: OSError) -> TokenFileError:
         return TokenFileError(f"{self._path}: cannot be written: {error.strerror}")
@@ -182,9 +198,12 @@ def _pack(run: list[PlayoutItem]) -> bytes:
 
 def is_call(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins like a call's recording; False for one that cannot be read."""
+    beginning = magic(CALL_FORMAT)
+    if not Path(path).is_file():
+        return False
     try:
         with open(path, "rb") as file:
-            return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read(4) == _MAGIC
+            return file.read(len(beginning)) == beginning
     except OSError:
         return False
 
@@ -195,13 +214,7 @@ def load_call(path: str | os.PathLike[str]) -> CallFile:
     Raises:
         TokenFileError: the file cannot be read, is damaged, or is no recording of a call.
     """
-    try:
-        with open(path, "rb") as file:
-            return parse_call(file.read(_MAX_FILE_BYTES + 1))
-    except OSError as error:
-        raise TokenFileError(f"{path}: cannot be read: {error.strerror}") from error
-    except TokenFileError as error:
-        raise TokenFileError(f"{path}: {error}") from error
+    return read_file(path, begins=_check_beginning, parse=parse_call)
 
 
 def parse_call(data: bytes) -> CallFile:
@@ -210,16 +223,13 @@ def parse_call(data: bytes) -> CallFile:
     Raises:
         TokenFileError: it is not as `CallWriter` makes it, other than being cut off.
     """
-    if len(data) > _MAX_FILE_BYTES:
-        raise TokenFileError(f"no call's recording: longer than {_MAX_FILE_BYTES >> 20} MiB")
-    if data[:4] != _MAGIC:
-        raise TokenFileError("no call's recording: make one with `linkcodec talk --record`")
-    start = _PREFIX_BYTES + int.from_bytes(data[4:_PREFIX_BYTES], "big")
-    if start > _PREFIX_BYTES + _MAX_HEADER_BYTES:
-        raise TokenFileError("damaged (absurd header length): get a whole copy of the file")
+    _check_beginning(data)
+    if len(data) > MAX_FILE_BYTES:
+        raise TokenFileError(f"no call's recording: longer than {MAX_FILE_BYTES >> 20} MiB")
+    start = body_offset(data)
     if start > len(data):
         raise TokenFileError("truncated inside the header: get a whole copy of the file")
-    header = check_fields(data[_PREFIX_BYTES:start], format_number=_FORMAT, fields=_FIELDS)
+    header = unpack_header(data[PREFIX_BYTES:start], format_number=CALL_FORMAT, fields=_FIELDS)
     items: list[PlayoutItem] = []
     complete = False
     for run in _runs(data, start):
@@ -232,30 +242,38 @@ def parse_call(data: bytes) -> CallFile:
     return CallFile(**header, frames=tuple(items), complete=complete)
 
 
+def _check_beginning(data: bytes) -> None:
+    refusal = "no call's recording: make one with `linkcodec talk --record NAME.lkc`"
+    check_magic(data, format_number=CALL_FORMAT, refusal=refusal)
+
+
 def _runs(data: bytes, start: int) -> Iterator[list[PlayoutItem] | None]:
-    """The items run by run, None at the end; nothing of a run that was cut off."""
+    """The items run by run, None at the end; nothing of a run or an end that was cut off."""
     while start + _RUN_BYTES <= len(data):
         kind = data[start]
         count = int.from_bytes(data[start + 1 : start + _RUN_BYTES], "big")
         start += _RUN_BYTES
-        if kind == _END_KIND:
-            _check_end(data, start, count)
-            yield None
-            return
         size = _content_size(kind, count)
         content = data[start : start + size]
-        start += size
         if len(content) < size:
             return
+        if kind == _END_KIND:
+            _check_end(data, start)
+            yield None
+            return
+        start += size
         yield _items(kind, count, content)
 
 
 def _content_size(kind: int, count: int) -> int:
+    if (count == 0) != (kind == _END_KIND):
+        raise TokenFileError("damaged (an impossible number): get a whole copy of the file")
     if 1 <= kind <= MAX_QUANTIZERS:
         return packed_size(quantizers=kind, count=count)
-    if kind in (_LOST_KIND, _SILENCE_KIND):
-        return _SILENCE_BYTES if kind == _SILENCE_KIND else 0
-    raise TokenFileError(f"damaged (a run of the unknown kind {kind}): get a whole copy")
+    sizes = {_LOST_KIND: 0, _SILENCE_KIND: _SILENCE_BYTES, _END_KIND: CRC_BYTES}
+    if kind not in sizes:
+        raise TokenFileError(f"damaged (a run of the unknown kind {kind}): get a whole copy")
+    return sizes[kind]
 
 
 def _items(kind: int, count: int, content: bytes) -> list[PlayoutItem]:
@@ -273,9 +291,8 @@ def _items(kind: int, count: int, content: bytes) -> list[PlayoutItem]:
         raise TokenFileError(f"damaged: {error}") from error
 
 
-def _check_end(data: bytes, start: int, count: int) -> None:
-    crc = data[start : start + _CRC_BYTES]
-    if count or len(data) != start + _CRC_BYTES:
+def _check_end(data: bytes, end: int) -> None:
+    if len(data) != end + CRC_BYTES:
         raise TokenFileError("damaged (the end is not at the end): get a whole copy of the file")
-    if zlib.crc32(data[:start]) != int.from_bytes(crc, "big"):
+    if check_sum(memoryview(data)[:end]) != data[end:]:
         raise TokenFileError("damaged (wrong check sum): get a whole copy of the file")

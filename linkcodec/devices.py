@@ -44,6 +44,8 @@ _LATENCY_SECONDS: Final = 0.08
 on a busy machine."""
 
 _LOCK: Final = threading.Lock()
+"""Held while a stream is opened, and while PortAudio is started anew."""
+
 _open_streams = 0
 
 _ALTERNATIVES: Final = "use a file or - (standard input or output) instead of a sound device"
@@ -141,6 +143,13 @@ class _Stream:
         """Times that the sound system lost sound, as it says."""
         self._latency = RecentMean()
         self._passed: tuple[int, float] | None = None
+        # Looking for devices again would take PortAudio away from under this.
+        with _LOCK:
+            self._open(device, sample_rate, is_input=is_input)
+            _open_streams += 1
+        self._closed = False
+
+    def _open(self, device: int | str | None, sample_rate: int, *, is_input: bool) -> None:
         kind = self._sd.InputStream if is_input else self._sd.OutputStream
         number = _find(device, is_input=is_input)
         try:
@@ -164,9 +173,6 @@ class _Stream:
         except self._sd.PortAudioError as error:
             self._stream.close(ignore_errors=True)
             raise self._cannot_open(number, error) from error
-        with _LOCK:
-            _open_streams += 1
-        self._closed = False
 
     @property
     def missed(self) -> int:

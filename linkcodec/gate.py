@@ -2,8 +2,8 @@
 
 Every 20 ms two rules vote. A detector says whether the spectrum looks like speech; the energy
 rule asks for a level well above the noise floor (`linkcodec.background`). webrtcvad alone takes
-loud steady noise for speech, energy alone takes every door for a talker. For the soft beginnings
-of words, which lie in the noise, a slight rise of the level opens the gate for a moment, too.
+loud steady noise for speech, energy alone takes every door for a talker. Soft beginnings of words
+open the gate for a moment, too (`linkcodec.soft_onset`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from linkcodec.detector import (
 )
 from linkcodec.exceptions import ConfigError
 from linkcodec.frame import FRAME_SECONDS, Silence
+from linkcodec.soft_onset import SoftOnset
 
 __all__ = ["GATE_MODES", "GateConfig", "GateDecision", "GateState", "VoiceGate"]
 
@@ -46,22 +47,8 @@ _ONSET_WINDOW: Final = 6
 _ONSET_PIECES: Final = 3
 """Speech in 3 of the last 6 pieces (120 ms) opens the gate; a click has fewer."""
 
-_RISE_DB: Final = 1.3
-_RISE_SPREADS: Final = 5.0
-_USUAL_DB: Final = 0.6
-_USUAL_SPREAD: Final = 0.25
-_USUAL_STEP: Final = 0.05
-"""A frame of which three of four pieces are 1.3 dB farther above the floor than is usual between
-words opens the gate, too: soft beginnings lie in the noise, where nothing votes for speech. Five
-times the usual deviation is asked for where noise is restless. The usual ones are those of steady
-noise at first, and averages over 1.6 s."""
-
-_ACROSS: Final = 1.5
-"""Across the border of two frames 1.5 times as much is asked for: there are more such rows, and
-noise must not open the gate with any."""
-
 _RISE_KEPT: Final = 4
-"""Pieces (80 ms) after which an open gate closes that only such a rise has opened."""
+"""Pieces (80 ms) after which an open gate closes that only a soft onset has opened."""
 
 _WEAK_DB: Final = 2.2
 _WEAK_VOTES: Final = 3
@@ -197,8 +184,7 @@ class VoiceGate:
         self._unsent = 0
         self._weak: deque[bool] = deque(maxlen=max(1, self.settings.pre_roll_frames))
         self._rising = False
-        self._before: list[float] = []
-        self._usual, self._spread = _USUAL_DB, _USUAL_SPREAD
+        self._onset = SoftOnset()
         self._key_down = self._keyed = self._timed_out = False
         self._sent = 0
         self._background = Background(self._bands.hertz)
@@ -257,7 +243,11 @@ class VoiceGate:
             self._since_speech = 0 if speech else self._since_speech + 1
             if self._since_speech >= _NOISE_AFTER:
                 self._background.update(spectrum)
-        self._rising = self._rises(distances)
+        self._rising = not self._floor.unsettled and self._onset.update(
+            distances,
+            quiet=self._state is GateState.QUIET,
+            background=self._since_speech >= _NOISE_AFTER,
+        )
         decision = self._advance(heard=heard)
         distance = sum(distances) / PIECES_PER_FRAME
         self._weak.append(distance > _WEAK_DB or sum(votes) >= _WEAK_VOTES)
@@ -268,27 +258,6 @@ class VoiceGate:
         (a fricative) counts as much as all of them a little (a vowel in noise)."""
         decibels = 10 * np.log10(np.maximum(power / self._floor.power, 1.0))
         return math.sqrt(float(mean_of(decibels**2)))
-
-    def _rises(self, distances: list[float]) -> bool:
-        """Whether 80 ms that end in this frame lie higher above the floor than what is usual
-        between words; of their pieces the second lowest counts, so that a click does not."""
-        if self._floor.unsettled:
-            return False
-        row = [*self._before, *distances]
-        self._before = distances[1:]
-        seconds = [
-            sorted(row[end - PIECES_PER_FRAME : end])[1]
-            for end in range(PIECES_PER_FRAME, len(row) + 1)
-        ]
-        beyond = seconds[-1] - self._usual
-        least = max(_RISE_DB, _RISE_SPREADS * self._spread)
-        rises = beyond >= least
-        if self._state is GateState.QUIET:  # an open gate would hear the word's end once more
-            rises = rises or max(seconds) - self._usual >= _ACROSS * least
-        if self._since_speech >= _NOISE_AFTER:
-            self._usual += _USUAL_STEP * beyond
-            self._spread += _USUAL_STEP * (abs(beyond) - self._spread)
-        return rises
 
     def _advance(self, *, heard: bool) -> GateDecision:
         opens, pre_roll, ends = self._wishes(heard=heard)

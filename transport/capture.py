@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TextIO, TypeVar
@@ -111,9 +112,10 @@ class CaptureWriter:
         self._path = path
         self._first: float | None = None
         try:
-            self._file: TextIO = Path(path).open("w", encoding="ascii")  # noqa: SIM115
+            # Line by line, so that a full disk is noticed where it happens.
+            self._file: TextIO = Path(path).open("w", buffering=1, encoding="ascii")  # noqa: SIM115
         except OSError as error:
-            raise LinkError(f"{path}: cannot write the capture: {error.strerror}") from None
+            raise self._cannot_write(error) from None
         self._write({"linkcodec_wire": _VERSION, **asdict(header)})
 
     def add(self, data: bytes, now: float) -> None:
@@ -130,7 +132,12 @@ class CaptureWriter:
         try:
             self._file.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise LinkError(f"{self._path}: cannot write the capture: {error.strerror}") from None
+            with suppress(OSError):  # what could not be written is tried once more
+                self._file.close()
+            raise self._cannot_write(error) from None
+
+    def _cannot_write(self, error: OSError) -> LinkError:
+        return LinkError(f"{self._path}: cannot write the capture: {error.strerror}")
 
     def close(self) -> None:
         """Finish the file; a second call does nothing."""

@@ -7,15 +7,15 @@ import select
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from linkcodec.app.audio import STANDARD_STREAM, AudioSource, FileSink, Pace
+from linkcodec.app.audio import STANDARD_STREAM, AudioSource, Pace
 from linkcodec.app.command import check_output_path
-from linkcodec.app.recorder import HeardRecorder, SentRecorder
+from linkcodec.app.recorder import HeardRecorder, SentRecorder, SoundRecorder, Warn
 from linkcodec.app.status import StatusLine
 from linkcodec.codec import CodecInfo, Pcm
 from linkcodec.exceptions import ConfigError, InputError
@@ -143,6 +143,8 @@ def open_telephone(
             "--answer ask needs the keyboard, which the input or the key uses already: "
             "use --answer auto"
         )
+    if answer == "ask" and sys.stdin is None:
+        raise ConfigError("--answer ask: there is no standard input to press Enter in: use auto")
     return Telephone(ring=ring, answer=answer or "auto", status=status, keyboard=answer == "ask")
 
 
@@ -153,67 +155,67 @@ def recording_both(
     outgoing: SenderCore,
     incoming: ReceiverCore,
     info: CodecInfo,
+    warn: Warn,
     telephone: Telephone | None = None,
 ) -> Iterator[None]:
     """Write what is said and what is heard: with the name NAME to NAME-said.wav and
     NAME-heard.wav, with NAME.lkc the frames to NAME-said.lkc and NAME-heard.lkc.
 
-    telephone: mutes both first, while there is no call.
+    telephone: mutes both first, while there is no call. warn: is told, for people, why a
+    recording ended before the call did.
 
     Raises:
-        InputError: they cannot be written.
+        InputError: they cannot be written from the beginning.
     """
     if telephone is not None:
         outgoing.through = incoming.through = telephone.mute
     if name is None:
         yield
-    elif Path(name).suffix == CALL_SUFFIX:
-        stem = name.removesuffix(CALL_SUFFIX)
-        with _recorded_frames(stem, outgoing=outgoing, incoming=incoming, info=info):
-            yield
-    elif Path(name).suffix:
+        return
+    stem = name.removesuffix(CALL_SUFFIX)
+    if not stem or stem.endswith("/") or Path(stem).suffix:
         raise InputError(
-            f"--record {name}: give a name without suffix, of which two WAV files come, or one "
+            f"--record '{name}': give a name without suffix, of which two WAV files come, or one "
             f"with {CALL_SUFFIX}"
         )
-    else:
-        with _recorded_sound(name, outgoing=outgoing, incoming=incoming, info=info):
-            yield
+    recorded = _recorded_sound if stem == name else _recorded_frames
+    with recorded(stem, outgoing=outgoing, incoming=incoming, info=info, warn=warn):
+        yield
 
 
 @contextmanager
 def _recorded_sound(
-    stem: str, *, outgoing: SenderCore, incoming: ReceiverCore, info: CodecInfo
+    stem: str, *, outgoing: SenderCore, incoming: ReceiverCore, info: CodecInfo, warn: Warn
 ) -> Iterator[None]:
-    said = FileSink(f"{stem}-said.wav", sample_rate=info.sample_rate)
-    heard = FileSink(f"{stem}-heard.wav", sample_rate=info.sample_rate)
-    for core, copy in ((outgoing, said), (incoming, heard)):
-        core.through = _copied(core.through, copy)
-    try:
+    with ExitStack() as stack:
+        for core, direction in ((outgoing, "said"), (incoming, "heard")):
+            path = f"{stem}-{direction}.wav"
+            copy = SoundRecorder(path, sample_rate=info.sample_rate, warn=warn)
+            stack.callback(copy.close)
+            core.through = _copied(core.through, copy)
         yield
-    finally:
-        said.close()
-        heard.close()
 
 
 @contextmanager
 def _recorded_frames(
-    stem: str, *, outgoing: SenderCore, incoming: ReceiverCore, info: CodecInfo
+    stem: str, *, outgoing: SenderCore, incoming: ReceiverCore, info: CodecInfo, warn: Warn
 ) -> Iterator[None]:
     paths = [f"{stem}-{direction}{CALL_SUFFIX}" for direction in ("said", "heard")]
     for path in paths:
         check_output_path(path, what="recording")
-    said, heard = SentRecorder(paths[0], info), HeardRecorder(paths[1], info)
-    outgoing.recorder, incoming.recorder = said, heard
-    try:
-        yield
-    finally:
-        outgoing.recorder = incoming.recorder = None
-        said.close(outgoing.ticks)
-        heard.close()
+    with ExitStack() as stack:
+        said = SentRecorder(paths[0], info, warn=warn)
+        stack.callback(lambda: said.close(outgoing.ticks))
+        heard = HeardRecorder(paths[1], info, warn=warn)
+        stack.callback(heard.close)
+        outgoing.recorder, incoming.recorder = said, heard
+        try:
+            yield
+        finally:
+            outgoing.recorder = incoming.recorder = None
 
 
-def _copied(through: Callable[[Pcm], Pcm], copy: FileSink) -> Callable[[Pcm], Pcm]:
+def _copied(through: Callable[[Pcm], Pcm], copy: SoundRecorder) -> Callable[[Pcm], Pcm]:
     def write(pcm: Pcm) -> Pcm:
         pcm = through(pcm)
         copy.write(pcm)

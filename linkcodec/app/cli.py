@@ -26,6 +26,7 @@ from linkcodec.app.config import CallConfig, load_config
 from linkcodec.app.gateway.command import add_arguments as gateway_arguments
 from linkcodec.app.gateway.command import gateway
 from linkcodec.app.options import CHANNEL_OPTIONS, add_config_options, read_config
+from linkcodec.app.ptt import refuse_key
 from linkcodec.app.report import build_report, summary, write_report
 from linkcodec.app.simulate import Simulation
 from linkcodec.audiofile import AudioWriter, Resampler, read_audio, stream_audio, write_audio
@@ -238,10 +239,12 @@ def _check_codec(tokens: TokenFile | CallFile, codec: Codec, *, path: str) -> No
     theirs = (tokens.codec_version, tokens.weights_hash, tokens.sample_rate, tokens.frame_size)
     ours = (info.version, info.weights_hash, info.sample_rate, info.frame_size)
     if theirs != ours or tokens.delay != info.delay or tokens.quantizers > info.quantizers:
+        spoken = isinstance(tokens, CallFile)
         raise TokenFileError(
             f"{path}: coded with {tokens.codec} version {tokens.codec_version} (weights "
             f"{tokens.weights_hash[:8] or 'none'}), here is version {info.version} (weights "
-            f"{info.weights_hash[:8] or 'none'}): encode the audio again"
+            f"{info.weights_hash[:8] or 'none'}): "
+            + ("use the weights of that call" if spoken else "encode the audio again")
         )
 
 
@@ -270,6 +273,7 @@ def _simulate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _simulate(args: argparse.Namespace) -> int:
     config = read_config(args)
+    refuse_key(config.gate, command="simulate")
     check_output_path(args.output, what="audio", suffixes=AUDIO_SUFFIXES)
     if args.report is not None:
         check_output_path(args.report, what="report")

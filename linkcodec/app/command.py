@@ -23,6 +23,7 @@ __all__ = [
     "StopFlag",
     "check_output_path",
     "finite",
+    "port_number",
     "run_command",
     "whole",
     "write_line",
@@ -54,6 +55,14 @@ def whole(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
+
+
+def port_number(text: str) -> int:
+    """A TCP port, as an argparse type."""
+    number = whole(text)
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{number} is no port: use 1 to 65535")
+    return number
 
 
 def finite(text: str) -> float:

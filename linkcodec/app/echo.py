@@ -7,11 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from linkcodec.app.audio import AudioSink, AudioSource, FileSink, Pace
+from linkcodec.app.audio import AudioSink, AudioSource, Pace
 from linkcodec.app.codecs import open_codec
 from linkcodec.app.command import StopFlag
 from linkcodec.app.metrics import add_metrics_options, open_reporter
 from linkcodec.app.options import add_config_options, read_config
+from linkcodec.app.ptt import refuse_key
+from linkcodec.app.recorder import SoundRecorder
 from linkcodec.app.soundpipe import SoundPipe
 from linkcodec.app.status import add_status_options, level_dbfs, open_status
 from linkcodec.app.talk import CALL_OPTIONS, Duplex
@@ -115,15 +117,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def echo(args: argparse.Namespace) -> int:
     """Run `linkcodec echo` until Ctrl-C."""
     config = read_config(args)
+    refuse_key(config.gate, command="echo")
     codec = open_codec(config.codec)
     rate = codec.info.sample_rate
     status = open_status(args)
-    copy = None if args.record is None else FileSink(args.record, sample_rate=rate)
+    copy = None
+    if args.record is not None:
+        copy = SoundRecorder(args.record, sample_rate=rate, warn=status.warn)
     sink = EchoSink(sample_rate=rate, at_once=not args.parrot, copy=copy)
     source = EchoSource(sink, sample_rate=rate)
     with (
         Duplex(codec=codec, config=config, source=source, sink=sink) as call,
-        open_reporter(args.stats, args.metrics, role="echo") as reporter,
+        open_reporter(args.stats, args.metrics, role="echo", warn=status.warn) as reporter,
         StopFlag() as stop,
     ):
         if call.link.half_duplex and not args.parrot:

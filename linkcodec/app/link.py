@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from linkcodec.app.config import CallConfig
-from linkcodec.exceptions import LinkcodecError, LinkError
+from linkcodec.exceptions import LinkcodecError
 from transport.links import Link, open_link
 
 __all__ = ["CallLink", "describe_link", "open_call_link"]
@@ -42,7 +42,7 @@ class CallLink(Link):
         self._sends = sends
         self._receives = receives
         self._sending, self._receiving = threading.Lock(), threading.Lock()
-        self._failure: LinkError | None = None
+        self._failure: LinkcodecError | None = None
         self.link = self._opened(config)
         self.statistics = self.link.statistics
         self.datagram = self.link.datagram
@@ -113,7 +113,7 @@ class CallLink(Link):
             # The same port may be needed again, so the old link was closed first.
             try:
                 self.link = self._opened(self._config)
-            except LinkError as error:
+            except LinkcodecError as error:
                 self._failure = error
             raise
         else:

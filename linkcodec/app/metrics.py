@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-from linkcodec.exceptions import ConfigError, InputError, LinkError
+from linkcodec.app.command import port_number
+from linkcodec.exceptions import ConfigError, InputError
 
 __all__ = ["Figures", "Reporter", "add_metrics_options", "open_reporter", "snake", "totals"]
 
@@ -59,13 +60,42 @@ class _Latest:
     figures: Figures = field(default_factory=Figures)
 
 
+class _Lines:
+    """A file of JSON lines. A full disk costs lines, never the call; `warn` is told of it."""
+
+    def __init__(self, path: str, warn: Callable[[str], None]) -> None:
+        self._path = path
+        self._warn = warn
+        self._failed = False
+        try:
+            # Without a buffer: nothing waits for a disk that is full.
+            self._file = Path(path).open("ab", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise InputError(f"--stats {path}: cannot write the file: {error.strerror}") from None
+        self.close = self._file.close
+
+    def write(self, values: Mapping[str, float | None]) -> None:
+        line = json.dumps({"time": round(time.time(), 3), **values}).encode() + b"\n"
+        try:
+            # After a failure the last line may be a part of one.
+            self._file.write(b"\n" + line if self._failed else line)
+        except OSError as error:
+            if not self._failed:
+                self._warn(f"--stats {self._path}: cannot be written: {error.strerror}")
+            self._failed = True
+        else:
+            if self._failed:
+                self._warn(f"--stats {self._path}: is written again")
+            self._failed = False
+
+
 class Reporter:
     """Writes figures about once a second, where somebody wants them.
 
     beside: figures of another thread that go with each update; None for none.
     """
 
-    def __init__(self, file: TextIO | None = None, latest: _Latest | None = None) -> None:
+    def __init__(self, file: _Lines | None = None, latest: _Latest | None = None) -> None:
         self.beside: Figures | None = None
         self._file = file
         self._latest = latest
@@ -76,11 +106,7 @@ class Reporter:
         return now >= self._next and not (self._file is None and self._latest is None)
 
     def update(self, figures: Figures, now: float) -> None:
-        """Write the figures, if it is time to.
-
-        Raises:
-            LinkError: the file cannot be written any more.
-        """
+        """Write the figures, if it is time to."""
         if not self.due(now):
             return
         self._next = now + INTERVAL
@@ -89,12 +115,7 @@ class Reporter:
         if self._latest is not None:
             self._latest.figures = figures
         if self._file is not None:
-            line = {"time": round(time.time(), 3), **figures.counters, **figures.gauges}
-            try:
-                self._file.write(json.dumps(line) + "\n")
-                self._file.flush()
-            except OSError as error:
-                raise LinkError(f"cannot write the statistics: {error.strerror}") from None
+            self._file.write({**figures.counters, **figures.gauges})
 
 
 def add_metrics_options(parser: argparse.ArgumentParser) -> None:
@@ -105,19 +126,25 @@ def add_metrics_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics",
         metavar="PORT",
-        type=int,
+        type=port_number,
         help="serve statistics to Prometheus at http://127.0.0.1:PORT/metrics",
     )
 
 
 @contextmanager
 def open_reporter(
-    stats: str | None, port: int | None, *, role: str, host: str = "127.0.0.1"
+    stats: str | None,
+    port: int | None,
+    *,
+    role: str,
+    warn: Callable[[str], None],
+    host: str = "127.0.0.1",
 ) -> Iterator[Reporter]:
     """A reporter to a file, to an endpoint, to both or to nobody.
 
     Args:
-        role: "send", "receive" or "talk": part of the names, as in linkcodec_receive_packets_lost.
+        role: the command: part of the names, as in linkcodec_receive_packets_lost.
+        warn: is told, for people, when the file cannot be written any more.
 
     Raises:
         ConfigError: the port cannot be used, or prometheus-client is not installed.
@@ -126,12 +153,8 @@ def open_reporter(
     with ExitStack() as stack:
         file = latest = None
         if stats is not None:
-            try:
-                file = stack.enter_context(Path(stats).open("a", encoding="utf-8"))
-            except OSError as error:
-                raise InputError(
-                    f"--stats {stats}: cannot write the file: {error.strerror}"
-                ) from None
+            file = _Lines(stats, warn)
+            stack.callback(file.close)
         if port is not None:
             latest = _Latest()
             stack.callback(_serve(port, host, role, latest))
@@ -146,8 +169,6 @@ def _serve(port: int, host: str, role: str, latest: _Latest) -> Callable[[], Non
         raise ConfigError(
             "--metrics needs prometheus-client: pip install 'linkcodec[metrics]'"
         ) from None
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"--metrics {port} is no port: use 1 to 65535")
     registry = CollectorRegistry()
     registry.register(_collector(role, latest))
     try:

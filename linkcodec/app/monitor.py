@@ -6,6 +6,7 @@ Both read what `--metrics PORT` serves or what `--stats FILE` writes, and never 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -14,13 +15,13 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-from linkcodec.app.command import StopFlag, finite, whole, write_line
+from linkcodec.app.command import StopFlag, finite, port_number, write_line
 from linkcodec.app.metrics import snake
 from linkcodec.app.status import meter
 from linkcodec.exceptions import InputError, LinkError
@@ -55,7 +56,7 @@ def read_figures(*, port: int | None, path: str | None) -> Figures:
     """The latest figures, by the names of docs/receiver.md in small letters.
 
     Raises:
-        LinkError: the call does not answer, or has written nothing for 10 s.
+        LinkError: the call does not answer, has no figures yet, or has written none for 10 s.
         InputError: there is no such file, or it holds no statistics.
     """
     if port is not None:
@@ -76,7 +77,7 @@ def read_figures(*, port: int | None, path: str | None) -> Figures:
             age = time.time() - found["time"]
             if age > _STALE_SECONDS:
                 raise LinkError(f"--stats {path}: nothing written for {age:.0f} s: is it running?")
-            return {snake(name): value for name, value in found.items() if value is not None}
+            return _numbers((snake(name), value) for name, value in found.items())
     raise InputError(f"--stats {path}: no statistics in it: start the call with --stats {path}")
 
 
@@ -90,7 +91,21 @@ def _served(port: int) -> Figures:
         raise LinkError(f"--metrics {port}: {reason}: is the call running?") from None
     finally:
         connection.close()
-    return {name: float(value) for name, value in _SAMPLE.findall(text)}
+    figures = _numbers(_SAMPLE.findall(text))
+    if not figures:
+        raise LinkError(f"--metrics {port}: no figures of a call there: is it the call's port?")
+    return figures
+
+
+def _numbers(found: Iterable[tuple[str, object]]) -> Figures:
+    """What of it is a number; all else a call's statistics do not have."""
+    figures: dict[str, float] = {}
+    for name, value in found:
+        with contextlib.suppress(ValueError):
+            number = float(value) if isinstance(value, float | int | str) else math.nan
+            if math.isfinite(number):
+                figures[name] = number
+    return figures
 
 
 def judge(figures: Figures, *, silent: float, loss: float) -> str:
@@ -121,7 +136,9 @@ def _loss(figures: Figures, since: Figures | None = None) -> float:
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--metrics", metavar="PORT", type=whole, help="the call's --metrics port")
+    source.add_argument(
+        "--metrics", metavar="PORT", type=port_number, help="the call's --metrics port"
+    )
     source.add_argument("--stats", metavar="FILE", help="the call's --stats file")
 
 
@@ -150,11 +167,18 @@ def add_health_arguments(parser: argparse.ArgumentParser) -> None:
 
 def health(args: argparse.Namespace) -> int:
     """Run `linkcodec health`."""
+    if args.silent < 0:
+        raise InputError(f"--silent {args.silent:g} is not possible: use 0 or more seconds")
+    if not 0 <= args.loss <= 1:
+        raise InputError(f"--loss {args.loss:g} is not possible: use a share from 0 to 1")
     figures = read_figures(port=args.metrics, path=args.stats)
     reason = judge(figures, silent=args.silent, loss=args.loss)
     if reason:
         raise LinkError(reason)
-    write_line(f"well: {100 * _loss(figures):.1f} % of the frames lost")
+    if "frames_received_total" in figures:
+        write_line(f"well: {100 * _loss(figures):.1f} % of the frames lost")
+    else:  # who only sends cannot know
+        write_line(f"well: {figures.get('frames_sent_total', 0.0):.0f} frames sent")
     return 0
 
 
@@ -216,6 +240,8 @@ class Watched:
             for stage, name in named
             if name in self.figures
         ]
+        if not known:
+            return "unknown"
         total = sum(delay for _, delay in known)
         return f"{total:.0f} ms: " + ", ".join(f"{name} {delay:.0f}" for name, delay in known)
 

@@ -20,7 +20,7 @@ from typing import Final
 from linkcodec.exceptions import ConfigError, LinkError
 from linkcodec.gate import GateConfig
 
-__all__ = ["KEYBOARD", "TalkKey", "open_key"]
+__all__ = ["KEYBOARD", "TalkKey", "open_key", "refuse_key"]
 
 KEYBOARD: Final = "keyboard"
 
@@ -131,6 +131,19 @@ def open_key(gate: GateConfig, *, audio_input: str = "") -> Iterator[TalkKey | N
             os.close(fd)
 
 
+def refuse_key(gate: GateConfig, *, command: str) -> None:
+    """For a command that has no key: with a mode that needs one, nothing would ever be sent.
+
+    Raises:
+        ConfigError: `gate` has such a mode.
+    """
+    if gate.enabled and gate.mode != "vox":
+        raise ConfigError(
+            f"gate.mode = '{gate.mode}' needs a key, and linkcodec {command} has none: set it to "
+            "'vox'"
+        )
+
+
 @contextmanager
 def _terminal(audio_input: str) -> Iterator[int]:
     """Standard input without line editing; Ctrl-C still ends the call."""
@@ -138,7 +151,7 @@ def _terminal(audio_input: str) -> Iterator[int]:
         raise ConfigError(
             "--ptt keyboard: standard input carries the speech: use a named pipe (mkfifo) as key"
         )
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigError(
             "--ptt keyboard: standard input is no terminal: use a named pipe (mkfifo) as key"
         )

@@ -1,26 +1,74 @@
-"""Recordings of the two directions of a call as frames (`linkcodec.callfile`)."""
+"""Recordings of a call: its sound, or its frames (`linkcodec.callfile`).
+
+A disk that is full ends a recording and not the call: `warn` is told why, once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
+from linkcodec.app.audio import AudioSink, FileSink
 from linkcodec.app.timeline import HELD_FRAMES, TimeAxis
 from linkcodec.callfile import CallWriter
-from linkcodec.codec import CodecInfo
+from linkcodec.codec import CodecInfo, Pcm
+from linkcodec.exceptions import InputError
 from linkcodec.frame import LOST, Frame, PlayoutItem, Silence
 
-__all__ = ["HeardRecorder", "SentRecorder"]
+__all__ = ["HeardRecorder", "SentRecorder", "SoundRecorder", "Warn"]
+
+Warn = Callable[[str], None]
+"""Tells people something."""
 
 _MOST_WAITING: Final = 512
 """Frames that may wait for the line: 41 s."""
 
 
+class _Attempts:
+    """Writes until it fails for the first time."""
+
+    def __init__(self, warn: Warn) -> None:
+        self._warn = warn
+        self._failed = False
+
+    def __call__(self, write: Callable[[], None]) -> None:
+        if self._failed:
+            return
+        try:
+            write()
+        except InputError as error:
+            self._failed = True
+            self._warn(f"{error}; the call goes on, this recording has ended")
+
+
+class SoundRecorder(AudioSink):
+    """A copy of the sound, as WAV or FLAC.
+
+    Raises:
+        InputError: the file cannot be written from the beginning.
+    """
+
+    def __init__(self, path: str, *, sample_rate: int, warn: Warn) -> None:
+        self.name = path
+        self._file = FileSink(path, sample_rate=sample_rate)
+        self._attempt = _Attempts(warn)
+
+    def write(self, pcm: Pcm) -> None:
+        self._attempt(lambda: self._file.write(pcm))
+
+    def close(self) -> None:
+        self._attempt(self._file.close)
+        with suppress(InputError):  # after a failure it is still open
+            self._file.close()
+
+
 class _Recorder:
     """Items on a time axis of ticks, into a file."""
 
-    def __init__(self, path: str, info: CodecInfo, *, first_tick: int | None) -> None:
+    def __init__(self, path: str, info: CodecInfo, *, first_tick: int | None, warn: Warn) -> None:
         self._writer = CallWriter(path, info)
+        self._attempt = _Attempts(warn)
         self._background = Silence()
         self._axis: TimeAxis[PlayoutItem] = self._new_axis(first_tick)
 
@@ -31,15 +79,25 @@ class _Recorder:
         self._write(self._axis.add(tick, item))
 
     def _write(self, items: Sequence[PlayoutItem]) -> None:
-        for item in items:
-            self._writer.add(item)
+        def write() -> None:
+            for item in items:
+                self._writer.add(item)
+
+        self._attempt(write)
+
+    def _finish_file(self) -> None:
+        self._attempt(self._writer.close)
 
 
 class SentRecorder(_Recorder):
-    """What was sent: a frame once it has left, and a loss for one that never did."""
+    """What was sent: a frame once it has left, and a loss for one that never did.
 
-    def __init__(self, path: str, info: CodecInfo) -> None:
-        super().__init__(path, info, first_tick=0)
+    Raises:
+        TokenFileError: the file cannot be written from the beginning.
+    """
+
+    def __init__(self, path: str, info: CodecInfo, *, warn: Warn) -> None:
+        super().__init__(path, info, first_tick=0, warn=warn)
         self._waiting: dict[int, Frame] = {}
 
     def voice(self, frame: Frame, tick: int) -> None:
@@ -72,14 +130,18 @@ class SentRecorder(_Recorder):
         for tick in sorted(self._waiting):
             self._lose(tick)
         self._write(self._axis.finish(end_tick))
-        self._writer.close()
+        self._finish_file()
 
 
 class HeardRecorder(_Recorder):
-    """What came, as the jitter buffer gave it: what came too late is lost."""
+    """What came, as the jitter buffer gave it: what came too late is lost.
 
-    def __init__(self, path: str, info: CodecInfo) -> None:
-        super().__init__(path, info, first_tick=None)
+    Raises:
+        TokenFileError: the file cannot be written from the beginning.
+    """
+
+    def __init__(self, path: str, info: CodecInfo, *, warn: Warn) -> None:
+        super().__init__(path, info, first_tick=None, warn=warn)
         self._open = False
         self._spoken = -1
 
@@ -114,4 +176,4 @@ class HeardRecorder(_Recorder):
     def close(self) -> None:
         """Nothing more comes."""
         self._finish(None)
-        self._writer.close()
+        self._finish_file()

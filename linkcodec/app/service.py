@@ -136,8 +136,11 @@ def service(args: argparse.Namespace) -> int:
         raise InputError("--config is missing: name the configuration file of the call")
     config = Path(args.config).resolve()
     load_config(config)
-    program = [sys.executable, "-m", "linkcodec", args.role]
-    command = [*program, "--config", str(config), *shlex.split(args.flags)]
+    try:
+        flags = shlex.split(args.flags)
+    except ValueError as error:
+        raise InputError(f"--flags {args.flags}: {error}: close the quotes in it") from None
+    command = [sys.executable, "-m", "linkcodec", args.role, "--config", str(config), *flags]
     text = unit_text(name=args.name, role=args.role, command=command, user=args.user)
     if args.action == "show":
         write_line(text.rstrip("\n"))

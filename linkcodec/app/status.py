@@ -61,6 +61,10 @@ class StatusLine:
         self._next = float("-inf")
         self._shown = False
 
+    def hushed(self) -> StatusLine:
+        """The same for another thread, which only warns."""
+        return _Hushed(self, self._stream)
+
     def due(self, now: float) -> bool:
         """Whether `update` would write anything at `now` seconds."""
         return not self._quiet and now >= self._next
@@ -112,6 +116,17 @@ class StatusLine:
             self._stream.write("\n")
             self._stream.flush()
             self._shown = False
+
+
+class _Hushed(StatusLine):
+    """Hands on warnings, and keeps all else to itself."""
+
+    def __init__(self, status: StatusLine, stream: TextIO) -> None:
+        super().__init__(stream, quiet=True)
+        self._status = status
+
+    def warn(self, text: str) -> None:
+        self._status.warn(text)
 
 
 def add_status_options(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from linkcodec.app.config import CallConfig
 from linkcodec.app.status import StatusLine
 from linkcodec.exceptions import LinkcodecError
 
-__all__ = ["Reloader", "Supervisor", "changes"]
+__all__ = ["Reloader", "Supervisor"]
 
 _MICROSECONDS: Final = 1e6
 
@@ -80,14 +80,13 @@ class Supervisor:
             out.sendto(message.encode(), address)
 
 
-def changes(before: object, after: object) -> list[str]:
-    """The fields, as section.name, in which two configurations differ."""
-    return [
-        f"{section}.{name}"
-        for section, old in vars(before).items()
-        for name, value in vars(old).items()
-        if vars(vars(after)[section])[name] != value
-    ]
+def _fields(config: CallConfig) -> dict[str, object]:
+    """All values of a configuration, by section.name."""
+    return {
+        f"{section}.{name}": value
+        for section, part in vars(config).items()
+        for name, value in vars(part).items()
+    }
 
 
 class Reloader:
@@ -95,8 +94,8 @@ class Reloader:
 
     read: gives the new configuration. parts: each takes those fields of it that it can change
     during a call, and gives their names; the others wait for the next start, and it is said
-    which. A configuration that cannot be used changes nothing, and it is said why; so it is if
-    one of the parts cannot use what concerns it.
+    which, at each reload. A configuration that cannot be used changes nothing, and it is said
+    why; so it is if one of the parts cannot use what concerns it.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class Reloader:
         parts: Iterable[Callable[[CallConfig], Iterable[str]]],
         status: StatusLine,
     ) -> None:
-        self._config = config
+        self._in_force = _fields(config)
         self._read = read
         self._parts = tuple(parts)
         self._status = status
@@ -119,16 +118,17 @@ class Reloader:
         except LinkcodecError as error:
             self._status.warn(f"the configuration stays as it was: {error}")
             return
-        changed = changes(self._config, config)
+        wanted = _fields(config)
         applied: set[str] = set()
         for configure in self._parts:
             try:
                 applied.update(configure(config))
             except LinkcodecError as error:
                 self._status.warn(f"not changed: {error}")
-        now = sorted(name for name in changed if name in applied)
-        later = sorted(name for name in changed if name not in applied)
-        self._config = config
+        changed = sorted(name for name in wanted if wanted[name] != self._in_force[name])
+        now = [name for name in changed if name in applied]
+        later = [name for name in changed if name not in applied]
+        self._in_force.update({name: wanted[name] for name in now})
         said = f"changed: {', '.join(now) or 'nothing'}"
         if later:
             said += f"; at the next start: {', '.join(later)}"

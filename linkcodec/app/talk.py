@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -34,7 +33,6 @@ from linkcodec.app.security import open_security
 from linkcodec.app.status import StatusLine, add_status_options, open_status
 from linkcodec.app.supervision import Reloader, Supervisor
 from linkcodec.codec import Codec
-from linkcodec.exceptions import LinkcodecError
 from linkcodec.frame import FRAME_SECONDS
 from transport.wire import WireEvent
 
@@ -106,12 +104,13 @@ class Duplex:
 
         each: called with the time in every round of the sender, which is its only thread.
         heard: takes what comes besides speech, in the receiver's thread.
-        reporter: takes the receiver's statistics. reload: reads the configuration again.
+        reporter: takes the figures of both directions, those of the sender as "send_...".
+        reload: reads the configuration again.
 
         Raises:
             LinkcodecError: the source, the sink or the link failed.
         """
-        failures: list[LinkcodecError] = []
+        failures: list[Exception] = []
         sent = threading.Event()
         supervisor = self._supervisor
 
@@ -119,6 +118,9 @@ class Duplex:
             supervisor.alive("sender", now)
             if each is not None:
                 each(now)
+            if reporter is not None and reporter.due(now):
+                known = self.outgoing.figures(now) | self._source.figures()
+                reporter.beside = known.renamed("send_")
 
         def speak() -> None:
             try:
@@ -126,11 +128,11 @@ class Duplex:
                     self.outgoing,
                     source=self._source,
                     link=self.link,
-                    status=StatusLine(sys.stderr, quiet=True),
+                    status=status.hushed(),
                     stop=stop,
                     each=attend,
                 )
-            except LinkcodecError as error:
+            except Exception as error:  # raised again below; half a call is none
                 failures.append(error)
             finally:
                 sent.set()
@@ -226,9 +228,14 @@ def talk(args: argparse.Namespace) -> int:
         source = GatedMicrophone(
             source, sink, config=config.audio, sample_rate=codec.info.sample_rate
         )
+    elif config.audio.open_speaker != "off":
+        status.warn(
+            f"audio.open_speaker = '{config.audio.open_speaker}' does nothing here: it is for a "
+            "microphone and a speaker, not for files"
+        )
     with (
         Duplex(codec=codec, config=config, source=source, sink=sink) as call,
-        open_reporter(args.stats, args.metrics, role="talk") as reporter,
+        open_reporter(args.stats, args.metrics, role="talk", warn=status.warn) as reporter,
         open_key(config.gate, audio_input=config.audio.input) as key,
         recording_both(
             args.record,
@@ -236,6 +243,7 @@ def talk(args: argparse.Namespace) -> int:
             outgoing=call.outgoing,
             incoming=call.incoming,
             info=codec.info,
+            warn=status.warn,
         ),
         SignalFlag(signal.SIGUSR1) as mute,
         StopFlag() as stop,
@@ -248,9 +256,6 @@ def talk(args: argparse.Namespace) -> int:
                 call.outgoing.key(down=key.down(now))
             if telephone is not None:
                 telephone.attend(call.outgoing, now)
-            if reporter.due(now):
-                known = call.outgoing.figures(now) | source.figures()
-                reporter.beside = known.renamed("send_")
 
         status.message(f"talking over {call.link.name}: {source.name} to {sink.name}")
         try:

@@ -10,7 +10,7 @@ from typing import Final
 from linkcodec.app.command import check_output_path, write_line
 from linkcodec.app.config import CallConfig, load_config
 from linkcodec.app.security import listening_security
-from linkcodec.exceptions import InputError, PacketError
+from linkcodec.exceptions import InputError, LinkcodecError, PacketError
 from transport.capture import (
     Capture,
     CaptureHeader,
@@ -35,19 +35,23 @@ def recording(link: Link, path: str | None, config: CallConfig) -> Link:
     """The link, captured into a file if `path` names one.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written; the link is closed then.
         LinkError: likewise.
     """
     if path is None:
         return link
-    check_output_path(path, what="capture")
     header = CaptureHeader(
         mode=config.wire.mode,
         framing=config.link.framing,
         rate=config.link.rate,
         datagram=link.datagram,
     )
-    return RecordingLink(link, CaptureWriter(path, header), clock=time.monotonic)
+    try:
+        check_output_path(path, what="capture")
+        return RecordingLink(link, CaptureWriter(path, header), clock=time.monotonic)
+    except LinkcodecError:
+        link.close()
+        raise
 
 
 def recorded_link(path: str, config: CallConfig) -> RecordedLink:

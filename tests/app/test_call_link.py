@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import socket
+import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import tonecodec
 
+from linkcodec.app.audio import FileSource
+from linkcodec.app.command import StopFlag
 from linkcodec.app.config import CallConfig, parse_config
 from linkcodec.app.link import describe_link, open_call_link
-from linkcodec.exceptions import ConfigError, LinkError
+from linkcodec.app.metrics import Figures, Reporter
+from linkcodec.app.soundpipe import SoundPipe
+from linkcodec.app.status import StatusLine
+from linkcodec.app.talk import Duplex
+from linkcodec.app.wire import recording
+from linkcodec.codec import Pcm
+from linkcodec.exceptions import ConfigError, InputError, LinkError
 from sender import SenderCore
-from transport.links import KissLink, MemoryLink
+from transport.links import KissLink, Link, MemoryLink
 from transport.wire import Departure
 
 CALL = """
@@ -127,6 +137,79 @@ def test_a_link_that_cannot_be_opened_changes_nothing() -> None:
             assert link.send(b"still here")
             assert other.recv(100) == b"still here"
             assert link.receive(0.0) == []
+
+
+def test_a_link_that_cannot_come_back_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_call_link(udp()) as link:
+
+        def refuse(config: CallConfig) -> Link:
+            if config.link.peer.endswith(":7"):
+                raise LinkError("cannot reach the new peer")
+            raise InputError("trace.txt: no such file")
+
+        monkeypatch.setattr(link, "_opened", refuse)
+        with pytest.raises(LinkError, match="cannot reach the new peer"):
+            link.configure(udp(peer="127.0.0.1:7"))
+        for use in (lambda: link.send(b"voice"), lambda: link.receive(0.0)):
+            with pytest.raises(InputError, match=r"trace\.txt: no such file"):
+                use()
+
+
+def test_a_capture_that_cannot_be_written_closes_the_link() -> None:
+    link, other = MemoryLink.pair()
+    with pytest.raises(InputError, match="the folder /nope for the capture is missing"):
+        recording(link, "/nope/capture", udp())
+    assert not link.up
+    other.close()
+
+
+class AllFigures(Reporter):
+    """Keeps what it is given in every round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = Figures()
+
+    def due(self, now: float) -> bool:  # noqa: ARG002
+        return True
+
+    def update(self, figures: Figures, now: float) -> None:  # noqa: ARG002
+        self.seen |= figures | (self.beside or Figures())
+
+
+def test_everything_with_two_directions_tells_the_figures_of_both() -> None:
+    """Also what is no `linkcodec talk`: echo and gateway."""
+    spoken = FileSource(iter([tonecodec.speech_like(0.08)] * 5), name="speech", frame_seconds=0.01)
+    reporter = AllFigures()
+    with Duplex(
+        codec=tonecodec.ToneCodec(),
+        config=udp(),
+        source=spoken,
+        sink=SoundPipe("nobody", sample_rate=tonecodec.SAMPLE_RATE),
+    ) as call:
+        quiet = StatusLine(sys.stderr, quiet=True)
+        call.run(status=quiet, stop=StopFlag(), reporter=reporter)
+    assert reporter.seen.counters["send_frames_captured_total"] > 0
+    assert reporter.seen.counters["frames_received_total"] == 0
+
+
+def test_whatever_ends_the_sender_ends_the_call() -> None:
+    """Nobody would notice that only one of two directions is left."""
+
+    def broken() -> Iterator[Pcm]:
+        yield tonecodec.speech_like(0.08)
+        raise ZeroDivisionError
+
+    with (
+        pytest.raises(ZeroDivisionError),
+        Duplex(
+            codec=tonecodec.ToneCodec(),
+            config=udp(),
+            source=FileSource(broken(), name="speech", frame_seconds=0.01),
+            sink=SoundPipe("nobody", sample_rate=tonecodec.SAMPLE_RATE),
+        ) as call,
+    ):
+        call.run(status=StatusLine(sys.stderr, quiet=True), stop=StopFlag())
 
 
 def test_another_kind_of_link_waits_for_the_next_start() -> None:

@@ -115,6 +115,18 @@ def test_the_keyboard_serves_one_purpose() -> None:
             )
 
 
+def test_without_standard_input_nobody_can_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ConfigError, match="--answer ask: there is no standard input"):
+        open_telephone(
+            ring=False,
+            answer="ask",
+            audio_input="microphone",
+            key="",
+            status=StatusLine(sys.stderr, quiet=True),
+        )
+
+
 def test_a_recording_has_no_suffix(
     tmp_path: Path,
     tone_config: Path,
@@ -124,5 +136,7 @@ def test_a_recording_has_no_suffix(
 ) -> None:
     files = ["--input", str(speech), "--output", str(tmp_path / "out.wav")]
     arguments = ["talk", "--config", str(tone_config), *files, "--record", "call.wav"]
-    assert main(arguments) == 2
-    assert "give a name without suffix" in capsys.readouterr().err
+    assert main([*arguments, "--open-speaker", "gate"]) == 2
+    errors = capsys.readouterr().err
+    assert "give a name without suffix" in errors
+    assert "audio.open_speaker = 'gate' does nothing here: it is for a microphone" in errors

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -16,8 +17,10 @@ import receiver
 import sender
 from linkcodec.app.cli import build_parser, main
 from linkcodec.app.command import run_command
+from linkcodec.callfile import CallWriter
 from linkcodec.devices import DeviceInfo
 from linkcodec.exceptions import DeviceError
+from linkcodec.frame import LOST, Frame, Silence
 from linkcodec.tokenfile import load_tokens
 
 COMMANDS = ("encode", "decode", "simulate", "budget", "devices", "talk", "send", "receive", "key")
@@ -159,8 +162,6 @@ def test_token_file_of_another_version_of_the_codec(
     speech: Path, tmp_path: Path, capsys: Capture, tone_codec: tonecodec.ToneCodec
 ) -> None:
     runs(capsys, "encode", speech, tmp_path / "a.lkc", "--codec", "tone")
-    import dataclasses
-
     tone_codec.info = dataclasses.replace(tone_codec.info, version=2)
     text = fails(capsys, "decode", tmp_path / "a.lkc", tmp_path / "out.wav")
     assert "tone version 1" in text
@@ -177,6 +178,28 @@ def test_decode_with_another_build_of_the_codec(
     runs(capsys, "decode", tokens, tmp_path / "b.wav")
     text = fails(capsys, "decode", tokens, tmp_path / "c.wav", "--codec", "tone")
     assert "a.lkc" in text
+
+
+def test_decode_a_recording_of_a_call(
+    tmp_path: Path, capsys: Capture, tone_codec: tonecodec.ToneCodec
+) -> None:
+    """Whole, cut off, and of other weights."""
+    path, out = tmp_path / "call-heard.lkc", tmp_path / "out.wav"
+    frame = Frame((1000, 500, 1, 1, 1, 1))
+    with CallWriter(path, tone_codec.info) as writer:
+        for item in [frame] * 10 + [LOST, Silence()]:
+            writer.add(item)
+    assert "0.94 s at 16000 Hz\n" in runs(capsys, "decode", path, out)
+    assert read_pcm(out).size == 12 * tonecodec.FRAME_SIZE - tone_codec.info.delay
+    text = fails(capsys, "decode", path, out, "--quantizers", 7)
+    assert f"--quantizers 7 is not possible: {path} holds 1 to 6" in text
+    cut = tmp_path / "cut.lkc"
+    cut.write_bytes(path.read_bytes()[:-1])
+    assert "0.94 s at 16000 Hz (the recording was cut off there)" in runs(
+        capsys, "decode", cut, out
+    )
+    tone_codec.info = dataclasses.replace(tone_codec.info, weights_hash="ff" * 16)
+    assert "use the weights of that call" in fails(capsys, "decode", path, out)
 
 
 # simulate

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import free_port
 
+from linkcodec.app.cli import main
 from linkcodec.app.metrics import INTERVAL, Figures, Reporter, open_reporter
 from linkcodec.exceptions import ConfigError, InputError
 
@@ -19,15 +20,20 @@ FIGURES = Figures(
 )
 
 
+def no_trouble(text: str) -> None:
+    """What a file that can be written never says."""
+    raise AssertionError(text)
+
+
 def test_nobody_listens() -> None:
-    with open_reporter(None, None, role="receive") as reporter:
+    with open_reporter(None, None, role="receive", warn=no_trouble) as reporter:
         assert not reporter.due(0.0)
         reporter.update(FIGURES, 0.0)
 
 
 def test_one_line_of_json_each_second(tmp_path: Path) -> None:
     path = tmp_path / "stats.jsonl"
-    with open_reporter(str(path), None, role="receive") as reporter:
+    with open_reporter(str(path), None, role="receive", warn=no_trouble) as reporter:
         for now in (10.0, 10.2, 10.9, 10.0 + INTERVAL, 14.0):
             reporter.update(FIGURES, now)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -40,7 +46,7 @@ def test_one_line_of_json_each_second(tmp_path: Path) -> None:
 def test_prometheus_reads_them() -> None:
     pytest.importorskip("prometheus_client")
     port = free_port()
-    with open_reporter(None, port, role="receive") as reporter:
+    with open_reporter(None, port, role="receive", warn=no_trouble) as reporter:
         reporter.update(FIGURES, 0.0)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             text = answer.read().decode()
@@ -54,7 +60,7 @@ def test_the_port_is_free_again() -> None:
     pytest.importorskip("prometheus_client")
     port = free_port()
     for _ in range(2):
-        with open_reporter(None, port, role="receive") as reporter:
+        with open_reporter(None, port, role="receive", warn=no_trouble) as reporter:
             assert isinstance(reporter, Reporter)
 
 
@@ -66,31 +72,48 @@ def test_a_port_in_use_is_said() -> None:
         port = taken.getsockname()[1]
         with (
             pytest.raises(ConfigError, match=f"--metrics {port}: cannot listen"),
-            open_reporter(None, port, role="receive"),
+            open_reporter(None, port, role="receive", warn=no_trouble),
         ):
             pass
 
 
-def test_a_port_that_is_none() -> None:
-    pytest.importorskip("prometheus_client")
-    with (
-        pytest.raises(ConfigError, match="--metrics 70000 is no port"),
-        open_reporter(None, 70_000, role="send"),
-    ):
-        pass
+@pytest.mark.parametrize("number", ["70000", "0", "-1"])
+@pytest.mark.parametrize("command", [["talk", "--config", "x"], ["health"], ["monitor"]])
+def test_a_port_that_is_none(
+    command: list[str], number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, "--metrics", number])
+    assert f"--metrics: {number} is no port: use 1 to 65535" in capsys.readouterr().err
+
+
+def test_a_full_disk_does_not_end_a_call(tmp_path: Path) -> None:
+    said: list[str] = []
+    path = tmp_path / "stats.jsonl"
+    with open_reporter(str(path), None, role="send", warn=said.append) as reporter:
+        assert reporter._file is not None
+        with reporter._file._file as good, open("/dev/full", "wb", buffering=0) as full:
+            for now, file in enumerate((good, full, full, good, good)):
+                reporter._file._file = file
+                reporter.update(FIGURES, float(now))
+    assert said == [
+        f"--stats {path}: cannot be written: No space left on device",
+        f"--stats {path}: is written again",
+    ]
+    assert [bool(line) for line in path.read_text().split("\n")] == [1, 0, 1, 1, 0]
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match="cannot write the file"),
-        open_reporter(str(tmp_path / "no" / "stats.jsonl"), None, role="send"),
+        open_reporter(str(tmp_path / "no" / "stats.jsonl"), None, role="send", warn=no_trouble),
     ):
         pass
 
 
 def test_figures_of_another_thread_go_along(tmp_path: Path) -> None:
     path = tmp_path / "stats.jsonl"
-    with open_reporter(str(path), None, role="talk") as reporter:
+    with open_reporter(str(path), None, role="talk", warn=no_trouble) as reporter:
         reporter.beside = FIGURES.renamed("send_")
         reporter.update(Figures(counters={"heard": 3.0}, gauges={}), 0.0)
     line = json.loads(path.read_text())

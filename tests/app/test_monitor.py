@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from conftest import free_port
-from test_metrics import FIGURES
+from test_metrics import FIGURES, no_trouble
 
 from linkcodec.app.cli import main
 from linkcodec.app.metrics import open_reporter
@@ -61,10 +63,53 @@ def test_a_call_that_never_heard_anything_is_not_well() -> None:
     assert judge({"frames_sent_total": 5.0}, silent=30, loss=0.5) == ""  # a sender
 
 
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--silent", "-1"], "--silent -1 is not possible: use 0 or more seconds"),
+        (["--loss", "50"], "--loss 50 is not possible: use a share from 0 to 1"),
+    ],
+)
+def test_limits_that_would_always_be_well(
+    flags: list[str], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_stats(tmp_path / "stats")
+    assert main(["health", "--stats", str(path), *flags]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_a_sender_tells_what_it_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "stats"
+    path.write_text(json.dumps({"time": time.time(), "frames_sent_total": 7.0}) + "\n")
+    assert main(["health", "--stats", str(path)]) == 0
+    assert capsys.readouterr().out == "well: 7 frames sent\n"
+
+
+def test_what_is_no_number_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "stats"
+    values = {**WELL, "level_dbfs": "loud", "silent_seconds": float("nan"), "quality_mos": [1]}
+    path.write_text(json.dumps({**values, "time": time.time()}) + "\n")
+    assert main(["monitor", "--stats", str(path), "--once"]) == 0
+    shown = capsys.readouterr().out
+    assert "nothing yet" in shown
+    assert "quality" not in shown
+    assert "-99 dB" in shown
+
+
+def test_a_port_that_is_not_a_calls(capsys: pytest.CaptureFixture[str]) -> None:
+    """Another program's answer, or a call that has no figures yet, is not taken for well."""
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # answers 501
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert main(["health", "--metrics", str(server.server_port)]) == 1
+        server.shutdown()
+    assert "no figures of a call there: is it the call's port?" in capsys.readouterr().err
+
+
 def test_figures_of_the_endpoint() -> None:
     pytest.importorskip("prometheus_client")
     port = free_port()
-    with open_reporter(None, port, role="receive") as reporter:
+    with open_reporter(None, port, role="receive", warn=no_trouble) as reporter:
         reporter.update(FIGURES, 0.0)
         figures = read_figures(port=port, path=None)
     assert figures["frames_played_total"] == 100.0

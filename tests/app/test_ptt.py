@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from linkcodec.app.cli import main
 from linkcodec.app.ptt import open_key
 from linkcodec.exceptions import ConfigError
 from linkcodec.gate import GateConfig
@@ -100,3 +101,14 @@ def test_no_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(sys, "stdin", stdin)
         with pytest.raises(ConfigError, match="is no terminal"), open_key(pushed("keyboard")):
             pass
+
+
+@pytest.mark.parametrize("command", [["simulate", "in.wav", "out.wav"], ["echo"], ["gateway"]])
+def test_commands_without_a_key_say_so(
+    command: list[str], tone_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They would send nothing, for ever."""
+    tone_config.write_text(tone_config.read_text() + '[gate]\nmode = "latching"\n')
+    assert main([*command, "--config", str(tone_config)]) == 2
+    said = f"gate.mode = 'latching' needs a key, and linkcodec {command[0]} has none: set it to"
+    assert said in capsys.readouterr().err

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import tonecodec
+from conftest import read_pcm
+from test_metrics import no_trouble
+from test_sender import OPEN
 
 from linkcodec.app.callcontrol import recording_both
-from linkcodec.app.config import override, parse_config
-from linkcodec.app.recorder import HeardRecorder, SentRecorder
+from linkcodec.app.config import override
+from linkcodec.app.recorder import HeardRecorder, SentRecorder, SoundRecorder
 from linkcodec.callfile import load_call
+from linkcodec.exceptions import AudioFileError, InputError, TokenFileError
 from linkcodec.frame import LOST, Frame, PlayoutItem, Silence
 from receiver import ReceiverCore
 from sender import SenderCore
@@ -18,27 +23,13 @@ CODEC = tonecodec.ToneCodec()
 INFO = CODEC.info
 QUIET = Silence(level_dbfs=-60.0)
 
-CONFIG = parse_config(
-    """
-    [codec]
-    quantizers = 8
-    [link]
-    kind = "loopback"
-    rate = 1200
-    framing = "sync"
-    [wire]
-    frames_per_packet = 4
-    """,
-    source="test",
-)
-
 
 def frame(number: int) -> Frame:
     return Frame((number, number, number))
 
 
 def test_sent_frames_lie_at_their_ticks(tmp_path: Path) -> None:
-    recorder = SentRecorder(str(tmp_path / "said.lkc"), INFO)
+    recorder = SentRecorder(str(tmp_path / "said.lkc"), INFO, warn=no_trouble)
     for tick in range(3):
         recorder.silence(QUIET, tick)
     for tick in range(3, 9):
@@ -52,7 +43,7 @@ def test_sent_frames_lie_at_their_ticks(tmp_path: Path) -> None:
 
 
 def test_a_long_silence_keeps_its_length(tmp_path: Path) -> None:
-    recorder = SentRecorder(str(tmp_path / "said.lkc"), INFO)
+    recorder = SentRecorder(str(tmp_path / "said.lkc"), INFO, warn=no_trouble)
     for tick in range(20_000):
         recorder.silence(QUIET, tick)
     recorder.voice(frame(1), 19_998)  # the pre-roll of a spurt that begins later
@@ -63,7 +54,7 @@ def test_a_long_silence_keeps_its_length(tmp_path: Path) -> None:
 
 
 def test_frames_that_never_leave_are_bounded(tmp_path: Path) -> None:
-    recorder = SentRecorder(str(tmp_path / "said.lkc"), INFO)
+    recorder = SentRecorder(str(tmp_path / "said.lkc"), INFO, warn=no_trouble)
     for tick in range(2000):
         recorder.voice(frame(tick), tick)
     recorder.departed([1999], 3)
@@ -72,7 +63,7 @@ def test_frames_that_never_leave_are_bounded(tmp_path: Path) -> None:
 
 
 def test_heard_frames_and_two_calls(tmp_path: Path) -> None:
-    recorder = HeardRecorder(str(tmp_path / "heard.lkc"), INFO)
+    recorder = HeardRecorder(str(tmp_path / "heard.lkc"), INFO, warn=no_trouble)
     recorder.add(QUIET, None)
     spurt: list[PlayoutItem] = [frame(1), LOST, frame(2)]
     for tick, item in enumerate(spurt, start=500):
@@ -86,7 +77,7 @@ def test_heard_frames_and_two_calls(tmp_path: Path) -> None:
 
 
 def test_time_that_the_buffer_gains_replaces_no_speech(tmp_path: Path) -> None:
-    recorder = HeardRecorder(str(tmp_path / "heard.lkc"), INFO)
+    recorder = HeardRecorder(str(tmp_path / "heard.lkc"), INFO, warn=no_trouble)
     for tick in range(10):
         recorder.add(frame(tick), tick)
     for tick in (8, 9, 10):
@@ -98,7 +89,7 @@ def test_time_that_the_buffer_gains_replaces_no_speech(tmp_path: Path) -> None:
 
 
 def test_a_far_end_that_starts_anew_without_a_goodbye(tmp_path: Path) -> None:
-    recorder = HeardRecorder(str(tmp_path / "heard.lkc"), INFO)
+    recorder = HeardRecorder(str(tmp_path / "heard.lkc"), INFO, warn=no_trouble)
     for tick in (*range(100, 160), *range(3)):
         recorder.add(frame(tick), tick)
     recorder.close()
@@ -106,15 +97,106 @@ def test_a_far_end_that_starts_anew_without_a_goodbye(tmp_path: Path) -> None:
     assert load_call(tmp_path / "heard.lkc").frames == expected
 
 
+def cores() -> tuple[SenderCore, ReceiverCore]:
+    """Both ends of one call."""
+    config = override(OPEN, {"wire.frames_per_packet": 4})
+    return (
+        SenderCore(codec=CODEC, config=config),
+        ReceiverCore(codec=CODEC, config=config, datagram=False),
+    )
+
+
+@pytest.mark.parametrize("name", ["", ".lkc", "call.wav", "calls/", "calls/.lkc", "call.1.lkc"])
+def test_a_recording_without_a_name_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "calls").mkdir()
+    sender, receiver = cores()
+    with (
+        pytest.raises(InputError, match=f"--record '{name}': give a name"),
+        recording_both(name, outgoing=sender, incoming=receiver, info=INFO, warn=no_trouble),
+    ):
+        pass
+    assert list(tmp_path.rglob("*")) == [tmp_path / "calls"]
+
+
+@pytest.mark.parametrize("direction", ["said", "heard"])
+def test_a_full_disk_ends_one_recording_and_no_call(tmp_path: Path, direction: str) -> None:
+    sender, receiver = cores()
+    path = str(tmp_path / "call.lkc")
+    warnings: list[str] = []
+    with (
+        open("/dev/full", "wb", buffering=0) as full,
+        recording_both(path, outgoing=sender, incoming=receiver, info=INFO, warn=warnings.append),
+    ):
+        recorder = sender.recorder if direction == "said" else receiver.recorder
+        assert recorder is not None
+        recorder._writer._file.close()
+        recorder._writer._file = full
+        sender.push(tonecodec.speech_like(2.0), 2.0)
+        for number in range(100):
+            now = 2.0 + number * 0.08
+            for departure in sender.poll(now):
+                receiver.receive(departure.data, now)
+            receiver.pull(now)
+    assert full.closed
+    assert warnings == [
+        f"{tmp_path}/call-{direction}.lkc: cannot be written: No space left on device; "
+        "the call goes on, this recording has ended"
+    ]
+    other = {"said": "heard", "heard": "said"}[direction]
+    assert load_call(tmp_path / f"call-{direction}.lkc").frames == ()
+    whole = load_call(tmp_path / f"call-{other}.lkc")
+    assert whole.complete
+    assert any(isinstance(item, Frame) for item in whole.frames)
+
+
+def test_a_full_disk_does_not_end_a_recording_of_sound_aloud(tmp_path: Path) -> None:
+    """It is told once, and neither writing nor closing fails."""
+    warnings: list[str] = []
+    path = tmp_path / "call.wav"
+    recorder = SoundRecorder(str(path), sample_rate=16_000, warn=warnings.append)
+
+    def fail(_: object) -> None:
+        raise AudioFileError("call.wav: cannot be written (is the disk full?)")
+
+    recorder.write(tonecodec.speech_like(1.0))
+    recorder._file.write = fail  # type: ignore[method-assign]
+    for _ in range(3):
+        recorder.write(tonecodec.speech_like(1.0))
+    recorder.close()
+    assert len(warnings) == 1
+    assert warnings[0].endswith("(is the disk full?); the call goes on, this recording has ended")
+    assert read_pcm(path).size == 16_000
+
+
+def test_the_second_file_that_cannot_be_written_closes_the_first(tmp_path: Path) -> None:
+    (tmp_path / "call-heard.lkc").symlink_to("/dev/full")
+    sender, receiver = cores()
+    with (
+        pytest.raises(TokenFileError, match=r"call-heard\.lkc: cannot be written"),
+        recording_both(
+            str(tmp_path / "call.lkc"),
+            outgoing=sender,
+            incoming=receiver,
+            info=INFO,
+            warn=no_trouble,
+        ),
+    ):
+        pass
+    assert load_call(tmp_path / "call-said.lkc").complete
+
+
 def test_both_directions_of_a_call(tmp_path: Path) -> None:
     """What is sent is recorded as it left, what is heard as it came, with the losses."""
-    config = override(CONFIG, {"gate.enabled": False})
-    sender = SenderCore(codec=CODEC, config=config)
-    receiver = ReceiverCore(codec=CODEC, config=config, datagram=False)
+    sender, receiver = cores()
     speech = tonecodec.speech_like(4.0)
     size = tonecodec.FRAME_SIZE
     sent = 0
-    with recording_both(str(tmp_path / "call.lkc"), outgoing=sender, incoming=receiver, info=INFO):
+    with recording_both(
+        str(tmp_path / "call.lkc"), outgoing=sender, incoming=receiver, info=INFO, warn=no_trouble
+    ):
         for number in range(100):
             now = (number + 1) * 0.08
             if number < speech.size // size:

@@ -4,9 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from linkcodec.app.cli import main
 from linkcodec.app.service import unit_text
+
+UDP_LAN = str(ROOT / "configs" / "udp-lan.toml")
 
 
 def test_show(tone_config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +57,7 @@ def test_install_and_remove(
     [
         (["../etc", "--config", "x"], "is no name for a service"),
         (["harbour"], "--config is missing"),
+        (["harbour", "--config", UDP_LAN, "--flags=--log 'x"], "close the quotes in it"),
         (["harbour", "--config", "/no/such.toml"], "no such configuration file"),
     ],
 )

@@ -72,3 +72,18 @@ def test_json_lines() -> None:
     line = json.loads(stream.getvalue())
     assert line["level"] == "warning"
     assert line["message"] == 'a "quoted" cause'
+
+
+def test_another_thread_warns_in_the_same_log() -> None:
+    stream = Terminal()
+    status = StatusLine(stream)
+    status.update("at work", 0.0)
+    other = status.hushed()
+    other.update("not mine", 1.0)
+    other.message("nor this")
+    other.warn("the microphone is gone")
+    status.close()
+    assert stream.getvalue() == "\r\x1b[Kat work\r\x1b[Kthe microphone is gone\n"
+    log = io.StringIO()
+    StatusLine(log, form="json").hushed().warn("gone")
+    assert json.loads(log.getvalue())["message"] == "gone"

@@ -138,3 +138,10 @@ def test_capture_takes_the_place_of_a_link(capture: Path) -> None:
 def test_no_capture_is_written_unless_asked_for() -> None:
     near, _ = MemoryLink.pair()
     assert recording(near, None, load_config(CONFIGS / "udp-lan.toml")) is near
+
+
+def test_a_capture_is_not_captured_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """One of the two flags would be ignored."""
+    with pytest.raises(SystemExit):
+        main(["receive", "--config", "x", "--from-wire", "a", "--record-wire", "b"])
+    assert "not allowed with argument --from-wire" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from linkcodec import callfile
 from linkcodec.callfile import CallFile, CallWriter, is_call, load_call, parse_call
 from linkcodec.codec import CodecInfo
 from linkcodec.exceptions import TokenFileError
@@ -115,7 +116,7 @@ def test_a_recording_that_was_cut_off_is_good_up_to_there(tmp_path: Path) -> Non
     data = written(tmp_path / "call.lkc", SPOKEN + QUIET)
     header = 8 + int.from_bytes(data[4:8], "big")
     lengths = set()
-    for size in range(header, len(data) - 4):
+    for size in range(header, len(data)):
         call = parse_call(data[:size])
         assert not call.complete
         assert call.frames == tuple(SPOKEN + QUIET)[: len(call.frames)]
@@ -137,8 +138,9 @@ def test_a_call_that_goes_on_is_there_but_for_its_last_seconds(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda _: b"", "no call's recording"),
-        (lambda data: b"LKC1" + data[4:], "no call's recording"),
+        (lambda _: b"", "the file is empty"),
+        (lambda _: b"RIFF", "no call's recording: make one"),
+        (lambda data: b"LKC1" + data[4:], "format 1 .* no call's recording, but tokens"),
         (lambda data: data[:6], "truncated inside the header"),
         (lambda data: data[:4] + b"\xff" * 4 + data[8:], "absurd header length"),
         (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "wrong check sum"),
@@ -146,6 +148,8 @@ def test_a_call_that_goes_on_is_there_but_for_its_last_seconds(tmp_path: Path) -
         (lambda data: data.replace(b"\xa6format\x02", b"\xa6format\x01"), "format 1 is not"),
         (lambda data: data.replace(b"compact", b"comp\0ct"), "not a text"),
         (lambda data: data[:-7] + b"\x63\x00\x01" + data[-7:], "unknown kind 99"),
+        (lambda data: data[:-7] + bytes(3) + data[-7:], "impossible number"),
+        (lambda data: data[:-5] + b"\x01" + data[-4:], "impossible number"),
         (lambda data: data[:-7] + b"\x20\x00\x01\x80\x00\x00" + data[-7:], "impossible silence"),
         (lambda data: data[:-7] + b"\x01\x00\x01\x00\x01" + data[-7:], "padding"),
     ],
@@ -167,6 +171,51 @@ def test_any_bytes_are_a_call_or_an_error(
             parse_call(candidate)
         except TokenFileError:
             continue
+
+
+def test_a_full_disk_is_named() -> None:
+    with pytest.raises(TokenFileError, match="/dev/full: cannot be written: No space left"):
+        CallWriter("/dev/full", INFO)
+
+
+def test_nothing_is_written_after_a_failure(tmp_path: Path) -> None:
+    """Every later item fails alike, and closing does not."""
+    path = tmp_path / "call.lkc"
+    writer = CallWriter(path, INFO)
+    writer._file.close()
+    with open("/dev/full", "wb", buffering=0) as full:
+        writer._file = full
+        writer.add(Frame((1,)))
+        with pytest.raises(TokenFileError, match="cannot be written: No space") as first:
+            writer.add(LOST)
+        assert full.closed
+        writer.add(LOST)
+        with pytest.raises(TokenFileError) as second:
+            writer.add(Frame((2,)))
+        assert second.value is first.value
+        writer.close()
+    assert load_call(path).frames == ()
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_FILE_BYTES", 400), ("_MOST_ITEMS", 250)])
+def test_a_recording_ends_before_it_is_too_long_to_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(callfile, limit, value)
+    path = tmp_path / "call.lkc"
+    writer = CallWriter(path, INFO)
+
+    def write() -> None:
+        for number in range(1000):
+            writer.add(Frame((number,)))
+
+    with pytest.raises(TokenFileError, match=r"call\.lkc: is as long as a recording can be"):
+        write()
+    writer.close()
+    call = load_call(path)
+    assert call.complete
+    assert call.frames == tuple(Frame((number,)) for number in range(len(call.frames)))
+    assert len(call.frames) in (125, 250)
 
 
 def test_files_of_the_other_kind(tmp_path: Path) -> None:

@@ -294,13 +294,25 @@ def test_output_counts_underruns_only_while_it_plays(install: Install) -> None:
         assert sink.underruns == 120
 
 
-@pytest.mark.parametrize("device_rate", [16_000, 48_000])
-def test_latency_of_the_microphone(
-    install: Install, monkeypatch: pytest.MonkeyPatch, device_rate: int
-) -> None:
-    """What PortAudio says, and what waits in the ring buffer and in the resampler."""
+class Clock:
+    """Stands for this machine's clock."""
+
     now = 100.0
-    monkeypatch.setattr(devices, "_now", lambda: now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(devices, "_now", lambda: clock.now)
+    return clock
+
+
+both_rates = pytest.mark.parametrize("device_rate", [16_000, 48_000])
+
+
+@both_rates
+def test_latency_of_the_microphone(install: Install, clock: Clock, device_rate: int) -> None:
+    """What PortAudio says, and what waits in the ring buffer and in the resampler."""
     sound = install(BOTH, takes={(device_rate, 1)})
     with open_input(sample_rate=16_000) as source:
         assert source.latency == 0.0
@@ -309,18 +321,14 @@ def test_latency_of_the_microphone(
         source.read(320)
         # Its last sample came 80 ms before the newest, whose block began 30 ms ago.
         assert source.latency == pytest.approx(0.1)
-        now += 0.5
+        clock.now += 0.5
         source.read(160)
         assert source.latency == pytest.approx((0.1 + 0.59) / 2)
 
 
-@pytest.mark.parametrize("device_rate", [16_000, 48_000])
-def test_latency_of_the_speaker(
-    install: Install, monkeypatch: pytest.MonkeyPatch, device_rate: int
-) -> None:
+@both_rates
+def test_latency_of_the_speaker(install: Install, clock: Clock, device_rate: int) -> None:
     """What PortAudio says, and what waits in the resampler, but not in the ring buffer."""
-    now = 100.0
-    monkeypatch.setattr(devices, "_now", lambda: now)
     sound = install(BOTH, takes={(device_rate, 1)})
     with open_output(sample_rate=16_000) as sink:
         sink.write(np.zeros(1600, np.float32))
@@ -330,7 +338,7 @@ def test_latency_of_the_speaker(
         sink.write(np.zeros(1600, np.float32))
         # The block's first sample is heard in 40 ms, the one after it 10 ms later.
         assert sink.latency == pytest.approx(0.05 + resampler, abs=1e-3)
-        now += 0.02
+        clock.now += 0.02
         sink.write(np.zeros(1600, np.float32))
         assert sink.latency == pytest.approx(0.04 + resampler, abs=5e-3)
 
@@ -440,3 +448,23 @@ def test_ring_buffer_between_two_threads() -> None:
 def test_ring_buffer_holds_something() -> None:
     with pytest.raises(ValueError, match="at least one sample"):
         RingBuffer(0)
+
+
+def test_nobody_looks_again_while_a_stream_is_opened(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end PortAudio under the thread that opens: both devices may be gone at once."""
+    sound = install(BOTH)
+    other = threading.Thread(target=devices.refresh_devices)
+    start = Stream.start
+
+    def start_slowly(stream: Stream) -> None:
+        other.start()
+        other.join(0.1)
+        assert sound.looked == 0
+        start(stream)
+
+    monkeypatch.setattr(Stream, "start", start_slowly)
+    with open_input(sample_rate=16_000):
+        other.join()
+        assert sound.looked == 0

@@ -102,6 +102,12 @@ def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
         CaptureWriter(tmp_path / "missing" / "x", HEADER)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk")
+def test_a_full_disk_is_an_error_with_the_name_of_the_file() -> None:
+    with pytest.raises(LinkError, match="/dev/full: cannot write the capture: No space"):
+        CaptureWriter("/dev/full", HEADER)
+
+
 @settings(deadline=None, max_examples=50)
 @given(lines=st.lists(st.text(alphabet='{}[]":,0123456789tdaen.\\', max_size=40), max_size=4))
 def test_any_text_is_a_capture_or_an_input_error(

@@ -24,7 +24,7 @@ class UdpLink(Link):
     sent. A host that cannot be reached costs packets, which are counted, and never the link.
 
     Raises:
-        LinkError: a name that does not resolve, or an address that cannot be used here.
+        LinkError: a name that does not resolve, or addresses that cannot be used here.
     """
 
     datagram = True
@@ -39,7 +39,12 @@ class UdpLink(Link):
             family, self._peer = _resolve(peer)
         local: Address | None = None
         if bind:
-            family, local = _resolve(bind)
+            of_peer, (family, local) = family, _resolve(bind)
+            if peer and family != of_peer:
+                raise LinkError(
+                    f"{peer[0]} cannot be reached from {bind[0]}, one is IPv4 and one IPv6: give "
+                    "two alike (--peer and --bind, or [link])"
+                )
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         try:
@@ -47,7 +52,10 @@ class UdpLink(Link):
         except OSError as error:
             self._socket.close()
             where = f"{bind[0]}:{bind[1]}" if bind else "any port"
-            raise LinkError(f"cannot listen on {where}: {error.strerror}") from None
+            raise LinkError(
+                f"cannot listen on {where}: {error.strerror}; name another address (--bind, or "
+                "bind in [link])"
+            ) from None
 
     @property
     def local_port(self) -> int:
@@ -84,6 +92,9 @@ def _resolve(address: Address) -> tuple[socket.AddressFamily, Address]:
     try:
         found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)
     except OSError as error:
-        raise LinkError(f"cannot resolve {address[0]}: {error.strerror}") from None
+        raise LinkError(
+            f"cannot resolve {address[0]}: {error.strerror}; is the address right (--peer and "
+            "--bind, or [link])?"
+        ) from None
     family, _, _, _, resolved = found[0]
     return family, (str(resolved[0]), int(resolved[1]))

@@ -26,6 +26,7 @@ from linkcodec.app.gateway.browser import Browser
 from linkcodec.app.gateway.microphone import BrowserMicrophone
 from linkcodec.app.metrics import add_metrics_options, open_reporter
 from linkcodec.app.options import add_config_options, read_config
+from linkcodec.app.ptt import refuse_key
 from linkcodec.app.soundpipe import SoundPipe
 from linkcodec.app.status import add_status_options, open_status
 from linkcodec.app.talk import CALL_OPTIONS, Duplex
@@ -245,6 +246,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def gateway(args: argparse.Namespace) -> int:
     """Run `linkcodec gateway` until Ctrl-C."""
     config = read_config(args)
+    refuse_key(config.gate, command="gateway")
     address = parse_address(args.listen, "--listen")
     tls = _tls(args.tls, args.listen, address[0])
     token = _token(args.token_file)
@@ -265,7 +267,7 @@ def gateway(args: argparse.Namespace) -> int:
             address=address,
             tls=tls,
         ) as web,
-        open_reporter(args.stats, args.metrics, role="gateway") as reporter,
+        open_reporter(args.stats, args.metrics, role="gateway", warn=status.warn) as reporter,
         StopFlag() as stop,
     ):
         scheme = "http" if tls is None else "https"

@@ -90,6 +90,12 @@ def test_name_that_does_not_resolve() -> None:
         UdpLink(bind=None, peer=("no host", 5004))
 
 
+def test_addresses_of_two_kinds() -> None:
+    """Each datagram would be dropped, as if nobody were there."""
+    with pytest.raises(LinkError, match=r"::1 cannot be reached from 127\.0\.0\.1, one is IPv4"):
+        UdpLink(bind=("127.0.0.1", 0), peer=("::1", 5004))
+
+
 def test_sending_needs_a_peer() -> None:
     with (
         UdpLink(bind=(HOST, 0), peer=None) as link,
