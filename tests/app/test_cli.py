@@ -20,7 +20,7 @@ from linkcodec.app.command import run_command
 from linkcodec.callfile import CallWriter
 from linkcodec.devices import DeviceInfo
 from linkcodec.exceptions import DeviceError
-from linkcodec.frame import LOST, Frame, Silence
+from linkcodec.frame import LOST, Frame, PlayoutItem, Silence
 from linkcodec.tokenfile import load_tokens
 
 COMMANDS = ("encode", "decode", "simulate", "budget", "devices", "talk", "send", "receive", "key")
@@ -187,7 +187,8 @@ def test_decode_a_recording_of_a_call(
     path, out = tmp_path / "call-heard.lkc", tmp_path / "out.wav"
     frame = Frame((1000, 500, 1, 1, 1, 1))
     with CallWriter(path, tone_codec.info) as writer:
-        for item in [frame] * 10 + [LOST, Silence()]:
+        items: list[PlayoutItem] = [*[frame] * 10, LOST, Silence()]
+        for item in items:
             writer.add(item)
     assert "0.94 s at 16000 Hz\n" in runs(capsys, "decode", path, out)
     assert read_pcm(out).size == 12 * tonecodec.FRAME_SIZE - tone_codec.info.delay

@@ -14,6 +14,7 @@ from linkcodec.app.callcontrol import recording_both
 from linkcodec.app.config import override
 from linkcodec.app.recorder import HeardRecorder, SentRecorder, SoundRecorder
 from linkcodec.callfile import load_call
+from linkcodec.codec import Pcm
 from linkcodec.exceptions import AudioFileError, InputError, TokenFileError
 from linkcodec.frame import LOST, Frame, PlayoutItem, Silence
 from receiver import ReceiverCore
@@ -158,7 +159,7 @@ def test_a_full_disk_does_not_end_a_recording_of_sound_aloud(tmp_path: Path) -> 
     path = tmp_path / "call.wav"
     recorder = SoundRecorder(str(path), sample_rate=16_000, warn=warnings.append)
 
-    def fail(_: object) -> None:
+    def fail(pcm: Pcm) -> None:
         raise AudioFileError("call.wav: cannot be written (is the disk full?)")
 
     recorder.write(tonecodec.speech_like(1.0))

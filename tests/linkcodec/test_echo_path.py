@@ -23,7 +23,8 @@ def sound(*, seed: int) -> list[np.ndarray]:
 
 
 def power(pcm: np.ndarray) -> Power:
-    return BANDS.in_bands(BANDS.spectra(pcm))[0] + FLOOR
+    found: Power = BANDS.in_bands(BANDS.spectra(pcm))[0] + FLOOR
+    return found
 
 
 def listen(path: EchoPath, *, gain_db: float, delay: int, near_from: int = PIECES) -> list[Power]:
