@@ -196,6 +196,21 @@ def step(path: Path, *, up: float, down: float, height: float) -> Path:
     return stepped
 
 
+def in_order(path: Path) -> Path:
+    """The same path, but none overtakes another: what is late holds up what follows."""
+    last = -math.inf
+
+    def queued(departure: float) -> float | None:
+        nonlocal last
+        delay = path(departure)
+        if delay is None:
+            return None
+        last = max(last, departure + delay)
+        return last - departure
+
+    return queued
+
+
 def outage(path: Path, *, start: float, seconds: float, stored: bool) -> Path:
     """Nothing comes through; with `stored`, all of it is let go at the end."""
 
@@ -226,7 +241,9 @@ def cases(*, hours: float, seeds: Sequence[int] = _SEEDS) -> Iterator[Case]:
         for stored in (False, True):
             yield _outage(frames, stored=stored)
         for mean in (0.005, 0.02, 0.06):
-            yield _returns(mean, frames=frames)
+            for ordered in (False, True):
+                yield _returns(mean, frames=frames, ordered=ordered)
+        yield _stored_spurts(frames)
     for drift in (1e-3, -1e-3):
         for spurt in (math.inf, 4.0):
             yield _drift(drift, hours=hours, spurt=spurt)
@@ -307,21 +324,42 @@ def _outage(frames: int, *, stored: bool) -> Case:
     )
 
 
-def _returns(mean: float, *, frames: int) -> Case:
+def _returns(mean: float, *, frames: int, ordered: bool) -> Case:
     more, sound = [], []
     for seed in _MORE_SEEDS:
         path = step(jitter(mean, most=_MOST_JITTER, seed=seed), up=30.0, down=60.0, height=1.0)
-        heard = listen(speech(100.0, frames=frames), path)
+        heard = listen(speech(100.0, frames=frames), in_order(path) if ordered else path)
         later = max(heard.mean_delay(time, time + 2.0) for time in range(65, 97))
         more.append(later - heard.mean_delay(20, 30))
-        path = outage(jitter(mean, most=_MOST_JITTER, seed=seed), start=30, seconds=70, stored=False)
-        heard = listen(speech(120.0, frames=frames), path)
+        source = jitter(mean, most=_MOST_JITTER, seed=seed)
+        path = outage(source, start=30.0, seconds=70.0, stored=False)
+        heard = listen(speech(120.0, frames=frames), in_order(path) if ordered else path)
         first = 30.0 + 70.0 + TRAVEL + frames * FRAME_SECONDS
         sound.append(next(time for time in heard.times if time > 99.0) - first)
     return Case(
-        name=f"the same two, jitter of {1000 * mean:.0f} ms, {len(_MORE_SEEDS)} seeds",
+        name=f"the same two, jitter of {1000 * mean:.0f} ms, {'in order, ' if ordered else ''}"
+        f"{len(_MORE_SEEDS)} seeds",
         figures=f"from 5 s after the step back at most {1000 * max(more):.0f} ms more than before; "
         f"sound at most {1000 * max(sound):.0f} ms after the first good frame",
+    )
+
+
+def _stored_spurts(frames: int) -> Case:
+    oldest, sound = [], []
+    for seed in _MORE_SEEDS:
+        source = jitter(0.02, most=0.1, seed=seed)
+        length = 10.0 + 5.0 * (seed - _MORE_SEEDS[0])
+        end = 30.0 + length
+        path = in_order(outage(source, start=30.0, seconds=length, stored=True))
+        heard = listen(speech(end + 30.0, frames=frames, spurt=3.0, pause=0.8), path)
+        late = [d for t, d in zip(heard.times, heard.delays, strict=True) if t > end]
+        oldest.append(max(late))
+        sound.append(next(time for time in heard.times if time > end) - end - TRAVEL)
+    return Case(
+        name=f"talk spurts of 3 s, stored for 10 to 65 s and let go in order, {frames} frames per "
+        f"packet, {len(_MORE_SEEDS)} seeds",
+        figures=f"oldest speech played {1000 * max(oldest):.0f} ms late, sound at most "
+        f"{1000 * max(sound):.0f} ms after the outage, pauses of 800 ms included",
     )
 
 

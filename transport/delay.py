@@ -60,12 +60,17 @@ _BURST_PACE: Final = 0.5
 
 _LEVEL_SECONDS: Final = 0.5
 
+_KNOWN_PACKETS: Final = 20
+"""Of so many the fastest is nearly as fast as one can be."""
+
 _SHIFT: Final = 0.06
 _SHIFT_UP_SECONDS: Final = 0.7
 _SHIFT_DOWN_SECONDS: Final = 0.25
 _SHIFT_PACKETS: Final = 4
 _SHIFT_MORE: Final = 12
 _SHIFT_HISTORY: Final = 400
+_SLOPE_SECONDS: Final = 3.0
+"""Where the path gets shorter bit by bit, it is compared with what it was so long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,8 @@ class DelayEstimator:
     has had much less jitter. Three things are kept apart from the quantile (as the peak detector
     of WebRTC's NetEq does):
 
-    - a stall: packets that were held up and came together count as the first of them;
+    - a stall: packets that were held up and came together count as the first of them, and so do
+      those that a longer path lets go of, in order, when it becomes a shorter one;
     - a shift: where all packets of about a second are later, or earlier, than all before them,
       the path is another one, and what came before is moved there;
     - the drift of the clocks, which is taken off the offsets.
@@ -233,14 +239,22 @@ class DelayEstimator:
             self._forget(now - history / 8, least=_CALM_PACKETS)
 
     def _held_up(self, offset: float, frames: int, now: float) -> bool:
-        """Whether this packet came out of a stall together with the one before it."""
+        """Whether this packet came out of a stall together with the one before it.
+
+        So do the last ones of a longer path with the first of a shorter one, where none overtakes
+        another.
+        """
         if not self._arrivals or self.base is None:
             return False
         before = self._arrivals[-1]
         together = (
             now - before.time < _BURST_PACE * frames * FRAME_SECONDS and offset < before.offset
         )
-        return together and (not before.counted or before.offset - self.base > self.target + _PEAK)
+        return together and (
+            not before.counted
+            or before.offset - self.base > self.target + _PEAK
+            or (offset < self.base - _SHIFT and len(self._arrivals) >= _KNOWN_PACKETS)
+        )
 
     def _path_shifted(self, now: float) -> bool:
         """Notice a shift of all delays; whether there was one."""
@@ -248,7 +262,11 @@ class DelayEstimator:
         slack = _SHIFT + abs(self.drift.rate) * (now - full[-1].time)
         # Where the path gets shorter, new packets overtake old ones for a while.
         full.sort(key=attrgetter("spoken"))
-        for seconds, direction in ((_SHIFT_DOWN_SECONDS, -1), (_SHIFT_UP_SECONDS, 1)):
+        for seconds, direction, between in (
+            (_SHIFT_DOWN_SECONDS, -1, 0.0),
+            (_SHIFT_DOWN_SECONDS, -1, _SLOPE_SECONDS),
+            (_SHIFT_UP_SECONDS, 1, 0.0),
+        ):
             split = len(full) - _SHIFT_PACKETS
             # In a stall much speech comes at once, and in a pause none comes for long.
             while split > 0 and seconds > min(
@@ -262,11 +280,13 @@ class DelayEstimator:
                 least = max(0, split - _SHIFT_MORE)
                 while split > least and -full[split - 1].offset >= bound:
                     split -= 1
-            earlier = [one.offset for one in full[:split] if one.counted]
+            before = full[split].spoken - between
+            earlier = [one.offset for one in full[:split] if one.counted and one.spoken < before]
             # Neither a single packet of another speed, nor what one stall held up, nor a history
             # of one or two is a proof.
             events = sum(one.counted or direction < 0 for one in full[split:])
-            if min(len(earlier), events) < _SHIFT_PACKETS:
+            known = _KNOWN_PACKETS if between else _SHIFT_PACKETS
+            if len(earlier) < known or events < _SHIFT_PACKETS:
                 continue
             share = self._config.quantile if direction > 0 else 1.0
             exceptions = len(earlier) - math.ceil(share * len(earlier))
@@ -274,16 +294,21 @@ class DelayEstimator:
             # Counted no farther than needed: mostly the newest few decide.
             if sum(islice(beyond, exceptions + 1)) <= exceptions:
                 self._since = full[split].spoken
-                self._move(direction, bound)
+                self._move(direction, bound, before)
                 return True
         return False
 
-    def _move(self, direction: int, bound: float) -> None:
-        """Take what came before a shift for what it would have been on the new path."""
+    def _move(self, direction: int, bound: float, before: float) -> None:
+        """Take what came before a shift for what it would have been on the new path.
+
+        before: media time up to which packets took the old one.
+        """
         old = [one for one in self._arrivals if one.spoken < self._since and one.counted]
         new = [one for one in self._arrivals if one.spoken >= self._since]
         least = min(one.offset for one in new)
-        moved = sorted(one.offset for one in old if direction * one.offset < bound)
+        moved = sorted(
+            one.offset for one in old if direction * one.offset < bound and one.spoken < before
+        )
         # The first packets of the new path may count as the last of the old one.
         step = least - moved[len(moved) // 50]
         kept = [

@@ -7,13 +7,15 @@ anew, as the 95 % quantile of recent arrivals with forgetting (the idea of WebRT
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
 from linkcodec.frame import FRAME_SECONDS, LOST, Frame, Lost, PlayoutItem, Silence
 from transport.config import JitterConfig
 from transport.delay import DelayEstimator
+from transport.outage import Outage
 from transport.packet import TICKS, ByePacket, Packet, SilencePacket, VoicePacket
 from transport.statistics import DelayMeter, ReceiverStatistics
 from transport.steering import Steering, Stretch
@@ -40,6 +42,9 @@ its way is late for as long as it takes to notice that."""
 
 _LATE_SLACK: Final = 1.0
 _OLDEST_COPY: Final = 5.0
+_COPYING: Final = 60.0
+"""Copies come so late at most, and so long after one such is known they are expected."""
+
 _SLOW_SLACK: Final = 2 * FRAME_SECONDS
 _SLOW_SECONDS: Final = 1.0
 """After so long with only packets later than the ceiling the path itself is a longer one."""
@@ -47,6 +52,10 @@ _SLOW_SECONDS: Final = 1.0
 _EARLY_SLACK: Final = 2.0
 _PACKETISATION_SLACK: Final = 2.0
 _BURST_PACE: Final = 0.2
+_STORED_PACE: Final = 0.5
+"""What comes so many times faster than it was spoken is what a link had stored; the stricter one
+counts where an outage explains the delay."""
+
 _SHRINK_AFTER: Final = 10.0
 """Seconds of steady excess delay after which a spurt that never ends loses one frame."""
 
@@ -84,6 +93,7 @@ class _Misfit:
     tick: int
     arrived: float
     late: bool
+    copy: bool = False
 
 
 class JitterBuffer:
@@ -126,11 +136,14 @@ class JitterBuffer:
         self._starts: set[int] = set()
         self._ends: set[int] = set()  # first ticks after known ends of spurts
         self._fates: dict[int, _Fate] = {}
+        self._come: dict[int, Frame] = {}  # to know copies by
         self._background = Silence()
         self._wire_shift = 0  # wire tick = tick + this, modulo TICKS
         self._reference: tuple[int, float] | None = None  # a tick and when it was current
         self._heard: float | None = None
+        self._outage = Outage()
         self._misfit: _Misfit | None = None
+        self._copied = -math.inf  # when a copy later than the ceiling was known for one
         self._slow_since: float | None = None
         self._resync_from: float | None = None
         self._bye: int | None = None
@@ -189,6 +202,12 @@ class JitterBuffer:
             return
         self.statistics.packets_received += 1
         length = len(packet.frames) if isinstance(packet, VoicePacket) else 0
+        flooded = self._outage.flooded
+        self._outage.add(
+            FRAME_SECONDS * length,
+            longest=FRAME_SECONDS * self._delays.full_frames,
+            now=now,
+        )
         if self._reference is None:
             tick = self._cursor = packet.tick
             expected = float(tick)
@@ -197,13 +216,16 @@ class JitterBuffer:
             expected = self._expected(now) - length
             tick = self._unwrap(packet.tick, expected)
         slack = self._ceiling + _EARLY_SLACK + _PACKETISATION_SLACK
-        plausible = abs(tick - expected) * FRAME_SECONDS <= slack
+        plausible = abs(tick - expected) * FRAME_SECONDS <= slack and not self._outage.flooded
         dead = self._heard is not None and now - self._heard > _DEAD_LINK
         self._heard = now
         match packet:
             case VoicePacket():
                 self.statistics.voice_packets += 1
-                self._insert_voice(packet, tick, now, plausible=plausible, dead=dead)
+                if flooded or self._outage.flooded:
+                    self._insert_stored(_Misfit(packet, tick, now, late=False))
+                else:
+                    self._insert_voice(packet, tick, now, plausible=plausible, dead=dead)
             case SilencePacket():
                 self._insert_silence(packet, tick, now, plausible=plausible)
             case ByePacket():
@@ -211,7 +233,7 @@ class JitterBuffer:
 
     def _insert_repair(self, packet: VoicePacket, now: float) -> None:
         """Frames found by redundancy: welcome if they are in time, and no measure of the path."""
-        if self._reference is None:
+        if self._reference is None or self._outage.flooded:
             return
         tick = self._unwrap(packet.tick, self._expected(now) - len(packet.frames))
         if tick > self._newest + self._capacity:
@@ -277,16 +299,23 @@ class JitterBuffer:
             late = offset > base + self._ceiling + _LATE_SLACK
         misfit = _Misfit(packet, tick, now, late)
         if early or late:
-            copied = base is not None and self._may_be_copy(misfit, offset - base)
-            if self._misfit and self._consistent(self._misfit, misfit, copied=copied):
+            copies = 0.0 if base is None else self._copies(misfit, offset - base)
+            misfit = replace(misfit, copy=copies > 0)
+            if now - self._copied > _COPYING:
+                copies = min(copies, _SLOW_SECONDS)
+            stored = base is not None and self._outage.explains(offset - base, now)
+            pace = _STORED_PACE if stored else _BURST_PACE
+            if self._misfit and self._consistent(self._misfit, misfit, copies=copies, pace=pace):
                 self._rebase([self._misfit, misfit])
-            elif base is None or (packet.start and not copied):
+            elif base is None or (packet.start and not copies and not stored):
                 self._drop_misfit()
                 self._rebase([misfit])
             else:
                 self._drop_misfit()
                 self._misfit = misfit
             return
+        if self._misfit and self._misfit.copy:
+            self._copied = now  # a new packet came after it: no restarted sender's
         self._drop_misfit()
         if base is not None and self._path_is_slower(misfit, offset - base):
             self._rebase([misfit])
@@ -296,13 +325,25 @@ class JitterBuffer:
             self._resync_from = now
         self._accept(packet, tick, now)
 
-    def _may_be_copy(self, misfit: _Misfit, lateness: float) -> bool:
-        """Whether each frame has come before, and not too long ago for a network's copy."""
-        ticks = range(misfit.tick, misfit.tick + len(misfit.packet.frames))
-        return 0 < lateness < _OLDEST_COPY and all(
-            tick in self._frames or self._fates.get(tick, _Fate.LOST) is not _Fate.LOST
-            for tick in ticks
-        )
+    def _insert_stored(self, misfit: _Misfit) -> None:
+        """Throw away what an outage had stored; the first packet after that is a new beginning."""
+        self._drop_misfit()
+        while self._frames:
+            self._skip_oldest()
+        if self._outage.flooded:
+            self._misfit = misfit
+        else:
+            self._rebase([misfit])
+
+    def _copies(self, misfit: _Misfit, lateness: float) -> float:
+        """For how many seconds after the last new packet copies as late as this one may come; 0
+        where its frames have not come before, or too long ago for a network's copy."""
+        copied = 0 < lateness < _OLDEST_COPY and self._has_come(misfit.packet, misfit.tick)
+        return lateness if copied else 0.0
+
+    def _has_come(self, packet: VoicePacket, tick: int) -> bool:
+        """Whether the same frames came before with the same ticks, as far as is remembered."""
+        return all(self._come.get(t) == frame for t, frame in enumerate(packet.frames, tick))
 
     def _path_is_slower(self, misfit: _Misfit, lateness: float) -> bool:
         """Whether packets have long been later than the ceiling, without one in between."""
@@ -311,19 +352,18 @@ class JitterBuffer:
             return False
         if self._slow_since is None:
             self._slow_since = misfit.arrived
-        # Copies of packets go on for as long as they are late after the last new packet.
-        copies = lateness if self._may_be_copy(misfit, lateness) else 0.0
+        copies = self._copies(misfit, lateness)
         return misfit.arrived - self._slow_since > max(_SLOW_SECONDS, copies)
 
-    def _consistent(self, one: _Misfit, two: _Misfit, *, copied: bool) -> bool:
+    def _consistent(self, one: _Misfit, two: _Misfit, *, copies: float, pace: float) -> bool:
         """Whether two packets belong to one new timeline; copies do not while others come."""
         assert self._reference is not None
-        if copied and two.arrived - self._reference[1] < _SLOW_SECONDS:
+        if copies and two.arrived - self._reference[1] < max(_SLOW_SECONDS, copies):
             return False
         advance = (two.tick - one.tick) * FRAME_SECONDS
         elapsed = two.arrived - one.arrived
         # What comes much faster than it was spoken is what a link had stored.
-        return elapsed > _BURST_PACE * advance > 0 and abs(advance - elapsed) <= self._ceiling + 1
+        return elapsed > pace * advance > 0 and abs(advance - elapsed) <= self._ceiling + 1
 
     def _drop_misfit(self) -> None:
         """The packets before and after it agree: a stray packet was just that."""
@@ -368,8 +408,10 @@ class JitterBuffer:
     def _accept(self, packet: VoicePacket, tick: int, now: float) -> None:
         stop = tick + len(packet.frames)
         offset = now - tick * FRAME_SECONDS
-        self._reference = (stop, now)
-        self._delays.add(offset=offset, frames=len(packet.frames), now=now)
+        if self._delays.base is None or not self._has_come(packet, tick):
+            # A copy tells nothing of the delay that the first one had.
+            self._reference = (stop, now)
+            self._delays.add(offset=offset, frames=len(packet.frames), now=now)
         self._go_back(tick, stop)
         fresh, late = self._store(packet, tick, now)
         if fresh:
@@ -407,6 +449,8 @@ class JitterBuffer:
         """Buffer the frames that can still be played; gives their number and that of late ones."""
         fresh = late = 0
         for t, frame in enumerate(packet.frames, start=tick):
+            if not packet.repair:
+                self._remember(t, frame)
             if t in self._frames:
                 self.statistics.frames_duplicate += 1
                 if len(frame.indices) > len(self._frames[t].frame.indices):
@@ -473,6 +517,11 @@ class JitterBuffer:
         self._fates[tick] = fate
         if len(self._fates) > _MOST_FATES:
             del self._fates[next(iter(self._fates))]
+
+    def _remember(self, tick: int, frame: Frame) -> None:
+        self._come[tick] = frame
+        if len(self._come) > _MOST_FATES:
+            del self._come[next(iter(self._come))]
 
     @staticmethod
     def _mark(marks: set[int], tick: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
@@ -10,6 +11,7 @@ from benchmarks.receiver_delay import (
     TRAVEL,
     Heard,
     calm_gaps,
+    in_order,
     jitter,
     listen,
     outage,
@@ -86,6 +88,40 @@ def test_step_up_and_back(frames: int) -> None:
     assert heard.mean_delay(40, 60) == pytest.approx(before + 1.0, abs=0.1)
     assert heard.mean_delay(65, 70) == pytest.approx(before, abs=0.1)
     assert not [gap for gap in heard.gaps if gap > 35.0]
+
+
+@pytest.mark.parametrize("height", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("seed", [20, 21])
+def test_step_back_of_a_path_that_keeps_the_order(height: float, seed: int) -> None:
+    """All that is on the longer path comes at once with the first of the shorter one."""
+    path = in_order(step(jitter(0.02, most=0.1, seed=seed), up=20.0, down=40.0, height=height))
+    heard = listen(speech(55.0), path)
+    check_order(heard)
+    assert heard.mean_delay(45, 47) == pytest.approx(heard.mean_delay(15, 20), abs=0.1)
+
+
+@pytest.mark.parametrize("frames", [1, 7])
+@pytest.mark.parametrize("seconds", [8.0, 70.0])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_stored_talk_spurts_are_not_played_late(frames: int, seconds: float, ordered: bool) -> None:
+    """Neither their starts nor wrapped ticks make them look like a new sender's."""
+    rng = random.Random(5)
+    stored = outage(jitter(0.01, most=0.1, seed=4), start=20.0, seconds=seconds, stored=True)
+
+    def path(departure: float) -> float | None:
+        delay = stored(departure)
+        late = delay is not None and delay > 0.2 and not ordered
+        return delay if delay is None or not late else delay + rng.uniform(0.0, 0.001)
+
+    spurts = speech(seconds + 40.0, frames=frames, spurt=2.0, pause=0.5)
+    heard = listen(spurts, in_order(path) if ordered else path)
+    check_order(heard)
+    first = 20.0 + seconds + TRAVEL + frames * FRAME_SECONDS
+    after = [d for t, d in zip(heard.times, heard.delays, strict=True) if t > 20.0 + seconds]
+    assert max(after) <= 2.0
+    # A pause may come first.
+    assert next(time for time in heard.times if time > 20.0 + seconds) <= first + 0.5 + 1.0
+    assert heard.mean_delay(seconds + 30) == pytest.approx(heard.mean_delay(10, 20), abs=0.1)
 
 
 @pytest.mark.parametrize("frames", [1, 7])

@@ -137,6 +137,31 @@ def test_packets_late_on_the_shorter_path_do_not_hide_it() -> None:
     assert now < 20 + 5 + 0.7
 
 
+def test_what_a_longer_path_lets_go_of_does_not_count() -> None:
+    """The path gets 1 s shorter, and none overtakes another: a second's speech comes at once."""
+    last, path = 0.0, []
+    for i in range(270):
+        spoken = 0.08 * i
+        last = max(last, spoken + 5 + i % 5 / 100 + (1 if spoken < 20 else 0))
+        path.append((last, last - spoken))
+    delays = DelayEstimator(CONFIG)
+    for now, offset in path:
+        delays.add(offset=offset, frames=1, now=now)
+    assert delays.shifts == 1
+    assert delays.target < 0.1
+
+
+def test_a_path_that_gets_shorter_bit_by_bit() -> None:
+    """By 0.1 s in a second, for 8 s; packets spread over 80 ms."""
+    delays = DelayEstimator(JitterConfig())
+    for i in range(400):
+        spoken = 0.08 * i
+        offset = 5 + min(max(0.8 - 0.1 * (spoken - 20), 0.0), 0.8) + i % 5 / 50
+        delays.add(offset=offset, frames=1, now=spoken + offset)
+    assert delays.base == pytest.approx(5.0)
+    assert delays.target < 0.25
+
+
 def test_a_stall_after_a_late_packet_is_no_shift() -> None:
     delays = estimator([5 + i % 4 / 200 for i in range(199)] + [5.3])
     for i in range(20):

@@ -478,6 +478,28 @@ def test_copies_that_come_in_pairs_do_not_move_the_timeline() -> None:
     run.check_counters()
 
 
+def test_copies_do_not_count_as_late_packets() -> None:
+    """A second path that takes half a second longer adds nothing to the delay."""
+    run = play(
+        spurts_to_packets([(5, 300)], n=1, silence=False),
+        lambda departure: [departure + 0.1, departure + 0.6],
+    )
+    assert run.buffer.delay == pytest.approx(0.04)
+    assert run.latency(290) < 0.1 + 0.04 + FRAME_SECONDS
+    run.check_counters()
+
+
+@pytest.mark.parametrize("lag", [2.5, 3.5])
+def test_copies_in_a_pause_are_not_played_again(lag: float) -> None:
+    run = play(
+        spurts_to_packets([(5, 100), (160, 60)], n=1),
+        lambda departure: [departure + 0.1, departure + 0.1 + lag],
+    )
+    assert run.played == [*range(5, 105), *range(160, 220)]
+    assert run.buffer.statistics.resyncs == 0
+    run.check_counters()
+
+
 @pytest.mark.parametrize("n", [1, 7])
 @pytest.mark.parametrize("gap", [3.0, 70.0, 300.0])
 def test_speech_resumes_after_an_outage(gap: float, n: int) -> None:
