@@ -24,12 +24,13 @@ import numpy.typing as npt
 from benchmarks.alignment import Pcm, align
 from benchmarks.cache import ResultCache, Scores
 from benchmarks.clips import SAMPLE_RATE, Clip, load_clips, read_clip, resample, spread
-from benchmarks.command import add_clips, run_command
+from benchmarks.command import add_clips, add_codec, run_command
 from benchmarks.joins import join_step, joins
 from benchmarks.measures import Evaluator, limit_threads
+from benchmarks.ours import load_named_codec
 from benchmarks.packages import need
 from benchmarks.table import write_page
-from linkcodec.codec import Codec, Decoder, load_codec
+from linkcodec.codec import Codec, Decoder
 from linkcodec.exceptions import InputError
 from linkcodec.frame import LOST, Frame, PlayoutItem
 from transport.quality import QualityMeter
@@ -295,7 +296,7 @@ def parser() -> argparse.ArgumentParser:
     add = new.add_argument
     add("--languages", default="en", help="of the clips")
     add("--limit", type=int, metavar="N", help="only N clips, spread over the speakers")
-    add("--codec", default="compact")
+    add_codec(new)
     add("--quantizers", type=int, default=8)
     add("--measures", default="stoi,distillmos,wer,plcmos")
     add("--threads", type=int, default=1)
@@ -339,7 +340,7 @@ def run(options: argparse.Namespace, command: str) -> None:
     )
     clips = spread(load_clips(options.clips, languages=options.languages.split(",")), options.limit)
     bench = Bench(
-        load_codec(options.codec),
+        load_named_codec(options.codec, options.weights),
         quantizers=options.quantizers,
         evaluator=evaluator,
         plcmos=PlcScorer() if "plcmos" in measures else None,
