@@ -53,7 +53,7 @@ class Variety:
 
     speed: float = 0.5
     microphone: float = 0.2
-    noise: float = 0.4
+    noise: float = 0.5
     room: float = 0.12
     telephone: float = 0.05
     clipped: float = 0.04
@@ -136,11 +136,11 @@ class Corpus:
     def _noise(self, samples: int) -> Signal:
         """Background: babble of other clips, a car, or noise of a random spectral tilt."""
         kind = self._random.random()
-        if kind < 0.6:
+        if kind < 0.65:
             count = int(self._random.integers(2, 7))
             talkers = [self._piece()[0] for _ in range(count)]
             return babble(self._random, talkers, samples)
-        if kind < 0.75:
+        if kind < 0.85:
             return car_noise(self._random, samples)
         tilt = float(self._random.uniform(-0.3, 1.5))
         return coloured_noise(self._random, samples, tilt=tilt)
@@ -168,9 +168,11 @@ class Corpus:
             other = at_ratio(other, meant, self._random.uniform(0.0, 12.0))
             heard, meant = heard + other, meant + np.float32(0.7) * other
         if self._chance(variety.noise):
-            noise = at_ratio(self._noise(len(meant)), meant, self._random.uniform(5.0, 30.0))
+            # Loud noise more often than soft: half of it below 13 dB.
+            snr = 3.0 + 27.0 * self._random.random() ** 1.4
+            noise = at_ratio(self._noise(len(meant)), meant, snr)
             # The far end should hear the talker more than the background.
-            heard, meant = heard + noise, meant + np.float32(0.35) * noise
+            heard, meant = heard + noise, meant + np.float32(0.25) * noise
         if self._chance(variety.clipped):
             heard = overdriven(heard, share=float(10 ** self._random.uniform(-2.5, -1.0)))
         return np.clip(heard, -1.0, 1.0), meant
