@@ -98,7 +98,8 @@ def packed(arrays: Mapping[str, Array]) -> dict[str, Array]:
     Every frame reads all of it. NumPy asks for huge pages only for large pieces.
     """
     line = 16  # 64 bytes
-    memory = np.empty(sum(array.size + line for array in arrays.values()), np.float32)
+    memory = np.empty(sum(array.size + line for array in arrays.values()) + line, np.float32)
+    memory = memory[-memory.ctypes.data // memory.itemsize % line :]
     result: dict[str, Array] = {}
     start = 0
     for name, array in arrays.items():
