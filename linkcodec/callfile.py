@@ -55,7 +55,12 @@ _LONGEST_RUN: Final = 125
 """Items after which a run is written: a call that is cut off loses no more than 10 s."""
 
 _FIELDS: Final = (
-    *("codec", "weights_hash", "codec_version", "sample_rate", "frame_size", "delay"),
+    "codec",
+    "weights_hash",
+    "codec_version",
+    "sample_rate",
+    "frame_size",
+    "delay",
 )
 
 
