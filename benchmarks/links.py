@@ -37,6 +37,7 @@ from benchmarks.alignment import Pcm, estimate_delay
 from benchmarks.clips import SAMPLE_RATE, load_clips
 from benchmarks.realpeers import Direwolf, PacedLine, SoundServer, hurry, missing
 from linkcodec.audiofile import read_audio
+from linkcodec.exceptions import InputError
 from transport.config import LinkConfig
 from transport.links import open_link
 
@@ -609,7 +610,10 @@ def main() -> None:
         return
     if arguments.clips is None:
         parser.error("give a folder of speech files with --clips")
-    clips = [clip.path for clip in load_clips(arguments.clips)]
+    try:
+        clips = [clip.path for clip in load_clips(arguments.clips)]
+    except InputError as error:
+        parser.error(str(error))
     pcm = programme(clips, 60.0 * arguments.minutes)
     with tempfile.TemporaryDirectory() as folder:
         if arguments.link == "sound":

@@ -27,6 +27,7 @@ def _run(options: argparse.Namespace) -> None:
         corpus=options.corpus,
         config=config,
         recogniser=options.recogniser,
+        speaker=options.speaker_file,
         start=options.start,
         evaluation=options.evaluation,
     )
@@ -88,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     run.add_argument("folder", type=Path)
     run.add_argument("--start", type=Path, help="a run's folder, or weights, to begin with")
     run.add_argument("--recogniser", type=Path, help="CTranslate2 model.bin of Whisper base")
+    run.add_argument("--speaker-file", type=Path, help="pretrained.pt of the package Resemblyzer")
     run.add_argument("--evaluation", type=Path, help="clips to measure with at each checkpoint")
     for setting in fields(TrainConfig):
         default = setting.default

@@ -64,15 +64,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def slaney_mel() -> Tensor:
-    """Whisper's Mel filters (Slaney's scale and area normalisation): (201, 80)."""
+def slaney_mel(bands: int) -> Tensor:
+    """Mel filters (Slaney's scale and area normalisation) up to 8 kHz: (201, bands)."""
 
     def hertz(mel: Tensor) -> Tensor:
         # 15 Mel are 1 kHz; above, 27 Mel are a factor of 6.4.
         return torch.where(mel < 15, mel * 200 / 3, 1000 * torch.exp((mel - 15) * np.log(6.4) / 27))
 
     top = 15 + 27 * np.log(8.0) / np.log(6.4)
-    edges = hertz(torch.linspace(0, float(top), BANDS + 2, dtype=torch.float64))
+    edges = hertz(torch.linspace(0, float(top), bands + 2, dtype=torch.float64))
     bins = torch.linspace(0, 8000, FFT // 2 + 1, dtype=torch.float64)[:, None]
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
@@ -90,7 +90,7 @@ class Listener(nn.Module):
         tensors = read_tensors(path)
         self._layers = layers
         self.register_buffer("window", torch.hann_window(FFT))
-        self.register_buffer("mel", slaney_mel())
+        self.register_buffer("mel", slaney_mel(BANDS))
         for name, value in tensors.items():
             if name.startswith("encoder/") and value.dim():
                 self.register_buffer(name.replace("/", "_"), value)

@@ -35,6 +35,7 @@ from linkcodec.compact.train.discriminators import Discriminators
 from linkcodec.compact.train.evaluate import Evaluation
 from linkcodec.compact.train.listener import Listener
 from linkcodec.compact.train.losses import EnvelopeLoss, Guide, SpectralLoss
+from linkcodec.compact.train.speaker import Speaker
 from linkcodec.compact.weights import load_weights
 from linkcodec.exceptions import InputError
 from linkcodec.frame import INDEX_BITS
@@ -69,12 +70,15 @@ class TrainConfig:
     average: float = 0.998
     lost_items: float = 0.35
     lost_share: float = 0.12
+    lost_spectral: float = 1.0
+    lost_judged: float = 1.0
     spectral: float = 1.0
     envelope: float = 1.0
     guide: float = 1.0
     tuning: float = 0.1
     listener: float = 0.0
     listener_items: int = 6
+    speaker: float = 0.0
     adversarial: float = 0.0
     matching: float = 0.0
     discriminator_rate: float = 4e-4
@@ -105,6 +109,20 @@ def add_quantization_noise(latents: Tensor, used: Tensor) -> Tensor:
     return (latents + power.sqrt() * torch.randn_like(latents)) / (1.0 + power)
 
 
+def weigh(x: Tensor, lost: Tensor, weight: float) -> Tensor:
+    """`x` (items, frames times n, ...), whose gradient counts `weight` times in lost frames.
+
+    What was lost cannot be known: spectral losses teach its mean, which is muffled, the
+    discriminators one that sounds like speech. `lost` (items, frames, 1).
+    """
+    if weight == 1.0:
+        return x
+    share = 1.0 + (weight - 1.0) * lost[..., 0]
+    share = share.repeat_interleave(x.shape[1] // lost.shape[1], dim=1)
+    share = share.reshape(*x.shape[:2], *(1,) * (x.dim() - 2)).to(x.dtype)
+    return x.detach() + (x - x.detach()) * share
+
+
 def _pitch_loss(octaves: Tensor, pitch: Tensor, voiced: Tensor) -> tuple[Tensor, Tensor]:
     """Mean error in octaves, and its tuning loss; all (items, steps), `pitch` in Hz."""
     error = (octaves - torch.log2(pitch / PITCH_CENTRE)).abs()
@@ -124,12 +142,13 @@ class Run:
         config: TrainConfig,
         sizes: ModelConfig | None = None,
         recogniser: Path | None = None,
+        speaker: Path | None = None,
         start: Path | None = None,
         evaluation: Path | None = None,
     ) -> None:
-        """`start` is the run or weights file a new run begins with; `recogniser` the listener's
-        file, needed where its weight is not 0; `evaluation` a folder of clips to measure with at
-        every checkpoint."""
+        """`start` is the run or weights file a new run begins with; `recogniser` and
+        `speaker` the files of the listener and of the speaker's loss, needed where their weights
+        are not 0; `evaluation` a folder of clips to measure with at every checkpoint."""
         torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
         self.folder = folder
@@ -154,6 +173,11 @@ class Run:
             if recogniser is None:
                 raise InputError("the listener's loss needs its weights: give --recogniser FILE")
             self.listener = Listener(recogniser, layers=LISTENER_LAYERS).to(self.device)
+        self.speaker: Speaker | None = None
+        if config.speaker:
+            if speaker is None:
+                raise InputError("the speaker's loss needs its weights: give --speaker-file FILE")
+            self.speaker = Speaker(speaker).to(self.device)
         self.adversarial = bool(config.adversarial)
         taught = self.model.trunk if config.frozen_encoder else self.model
         self._trackers = self.model.encoder.trackers()
@@ -285,7 +309,7 @@ class Run:
         lost = self._lost(config.items, config.frames)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             hidden, octaves = self.model.trunk.hidden(quantized, lost, Context())
-            guide = self.guide(hidden, meant)
+            guide = self.guide(weigh(hidden, lost, config.lost_spectral), meant)
             parameters = self.model.trunk.leave(hidden)
         synthesizer = self.model.synthesizer
         state = SynthesisState.zero(config.items, self.device)
@@ -293,12 +317,21 @@ class Run:
         voice, noise = synthesizer.excite(pitch, state)
         voice_filter, noise_gain = synthesizer.filters(parameters)
         output = synthesizer.join(voice * voice_filter + noise * noise_gain, state)
-        envelope = self.envelope(voice, voice_filter, noise_gain, meant)
+        envelope = self.envelope(
+            voice,
+            weigh(voice_filter, lost, config.lost_spectral),
+            weigh(noise_gain, lost, config.lost_spectral),
+            meant,
+        )
         # The first steps lack the frames before them; they are not judged.
-        output, target = output[:, DELAY:], meant[:, DELAY:]
+        spectral, judged, output = (
+            weigh(output, lost, weight)[:, DELAY:]
+            for weight in (config.lost_spectral, config.lost_judged, 1.0)
+        )
+        target = meant[:, DELAY:]
         losses["pitch"], losses["tuning"] = _pitch_loss(octaves, pitch, voiced)
         losses |= {
-            "spectral": self.loss(output, target),
+            "spectral": self.loss(spectral, target),
             "envelope": envelope,
             "guide": guide,
             "commitment": commitment,
@@ -307,8 +340,11 @@ class Run:
             few = config.listener_items
             with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 losses["listener"] = self.listener.distance(output[:few], target[:few])
+        if self.speaker:
+            few = config.listener_items
+            losses["speaker"] = self.speaker.distance(output[:few], target[:few])
         if self.adversarial:
-            losses |= self._judge(output, target)
+            losses |= self._judge(judged, target)
         shares = {
             "spectral": config.spectral,
             "envelope": config.envelope,
@@ -318,6 +354,7 @@ class Run:
             "tracked": config.tuning,
             "commitment": 0.25,
             "listener": config.listener,
+            "speaker": config.speaker,
             "adversarial": config.adversarial,
             "matching": config.matching,
         }

@@ -29,6 +29,7 @@ from linkcodec.compact.train.trainer import (
     TrainConfig,
     add_quantization_noise,
     rate_factor,
+    weigh,
 )
 from linkcodec.compact.weights import save_weights
 from linkcodec.exceptions import InputError
@@ -179,6 +180,20 @@ def test_spectral_loss_knows_what_is_near() -> None:
     assert same < softer < other
 
 
+@pytest.mark.parametrize("shape", [(2, 6), (2, 6, 5)])
+def test_what_was_lost_counts_by_its_weight(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(4)
+    x = torch.randn(shape, requires_grad=True)
+    lost = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])[..., None]
+    weighed = weigh(x, lost, 0.3)
+    torch.testing.assert_close(weighed, x)
+    weighed.sum().backward()  # type: ignore[no-untyped-call]
+    expected = torch.ones(shape)
+    expected[0, 2:4] = expected[1, 4:6] = 0.3
+    torch.testing.assert_close(x.grad, expected)
+    assert weigh(x, lost, 1.0) is x
+
+
 def test_k_means_finds_clusters_and_averages_follow() -> None:
     torch.manual_seed(0)
     model = tiny_model()
@@ -239,6 +254,7 @@ def test_the_adversarial_stage_may_keep_encoder_and_books(
     first = run(tmp_path / "a", corpus, steps=5)
     list(first.steps())
     changes: dict[str, Any] = {"steps": 2, "unquantized": 0, "adversarial": 1.0, "matching": 1.0}
+    changes |= {"lost_spectral": 0.3, "lost_judged": 2.0}
     config = TrainConfig(**{**FAST, **changes, "frozen_encoder": frozen})
     second = Run(
         folder=tmp_path / "b", corpus=corpus, config=config, sizes=SIZES, start=tmp_path / "a"
@@ -375,6 +391,11 @@ def test_a_checkpoint_of_another_model_is_refused(corpus: Path, tmp_path: Path) 
 def test_a_listener_needs_its_weights(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--recogniser"):
         run(tmp_path, corpus, steps=1, listener=1.0)
+
+
+def test_the_speaker_needs_its_weights(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--speaker-file"):
+        run(tmp_path, corpus, steps=1, speaker=1.0)
 
 
 def test_unseen_clips_are_measured_at_the_end(corpus: Path, tmp_path: Path) -> None:
