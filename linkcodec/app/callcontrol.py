@@ -15,7 +15,7 @@ import numpy as np
 
 from linkcodec.app.audio import STANDARD_STREAM, AudioSource, Pace
 from linkcodec.app.command import check_output_path
-from linkcodec.app.recorder import HeardRecorder, SentRecorder, SoundRecorder, Warn
+from linkcodec.app.recorder import HeardRecorder, SentRecorder, SoundRecorder, Warn, unused_stem
 from linkcodec.app.status import StatusLine
 from linkcodec.codec import CodecInfo, Pcm
 from linkcodec.exceptions import ConfigError, InputError
@@ -159,7 +159,8 @@ def recording_both(
     telephone: Telephone | None = None,
 ) -> Iterator[None]:
     """Write what is said and what is heard: with the name NAME to NAME-said.wav and
-    NAME-heard.wav, with NAME.lkc the frames to NAME-said.lkc and NAME-heard.lkc.
+    NAME-heard.wav, with NAME.lkc the frames to NAME-said.lkc and NAME-heard.lkc; where these
+    exist, with NAME-2 instead, and so on.
 
     telephone: mutes both first, while there is no call. warn: is told, for people, why a
     recording ended before the call did.
@@ -178,7 +179,10 @@ def recording_both(
             f"--record '{name}': give a name without suffix, of which two WAV files come, or one "
             f"with {CALL_SUFFIX}"
         )
-    recorded = _recorded_sound if stem == name else _recorded_frames
+    recorded, suffix = (
+        (_recorded_sound, ".wav") if stem == name else (_recorded_frames, CALL_SUFFIX)
+    )
+    stem = unused_stem(stem, f"-said{suffix}", f"-heard{suffix}", warn=warn)
     with recorded(stem, outgoing=outgoing, incoming=incoming, info=info, warn=warn):
         yield
 

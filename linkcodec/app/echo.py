@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from linkcodec.app.command import StopFlag
 from linkcodec.app.metrics import add_metrics_options, open_reporter
 from linkcodec.app.options import add_config_options, read_config
 from linkcodec.app.ptt import refuse_key
-from linkcodec.app.recorder import SoundRecorder
+from linkcodec.app.recorder import SoundRecorder, unused_stem
 from linkcodec.app.soundpipe import SoundPipe
 from linkcodec.app.status import add_status_options, level_dbfs, open_status
 from linkcodec.app.talk import CALL_OPTIONS, Duplex
@@ -123,7 +124,9 @@ def echo(args: argparse.Namespace) -> int:
     status = open_status(args)
     copy = None
     if args.record is not None:
-        copy = SoundRecorder(args.record, sample_rate=rate, warn=status.warn)
+        suffix = Path(args.record).suffix
+        stem = unused_stem(args.record.removesuffix(suffix), suffix, warn=status.warn)
+        copy = SoundRecorder(stem + suffix, sample_rate=rate, warn=status.warn)
     sink = EchoSink(sample_rate=rate, at_once=not args.parrot, copy=copy)
     source = EchoSource(sink, sample_rate=rate)
     with (

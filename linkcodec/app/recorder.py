@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import count
+from pathlib import Path
 from typing import Final
 
 from linkcodec.app.audio import AudioSink, FileSink
@@ -16,13 +18,28 @@ from linkcodec.codec import CodecInfo, Pcm
 from linkcodec.exceptions import InputError
 from linkcodec.frame import LOST, Frame, PlayoutItem, Silence
 
-__all__ = ["HeardRecorder", "SentRecorder", "SoundRecorder", "Warn"]
+__all__ = ["HeardRecorder", "SentRecorder", "SoundRecorder", "Warn", "unused_stem"]
 
 Warn = Callable[[str], None]
 """Tells people something."""
 
 _MOST_WAITING: Final = 512
 """Frames that may wait for the line: 41 s."""
+
+
+def unused_stem(stem: str, *endings: str, warn: Warn) -> str:
+    """`stem`, or the first of stem-2, stem-3, ... with which no file of these endings exists.
+
+    A service starts by itself: the recording of the call before must survive that.
+    """
+    for number in count(1):
+        name = stem if number == 1 else f"{stem}-{number}"
+        if not any(Path(name + ending).is_file() for ending in endings):
+            break
+    if name != stem:
+        files = " and ".join(name + ending for ending in endings)
+        warn(f"a recording {stem} is there already and is kept: this one goes to {files}")
+    return name
 
 
 class _Attempts:

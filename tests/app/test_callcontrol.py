@@ -43,6 +43,7 @@ def talk(
 def test_ring_and_answer(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:
     one, other = free_udp_ports()
     record = str(tmp_path / "call")
+    (tmp_path / "call-heard.wav").write_bytes(b"an earlier call")
     far, far_heard = talk(tmp_path, "far", "--answer", "auto", bind=other, peer=one)
     processes.append(far)
     wait_until_ready(far)
@@ -63,8 +64,9 @@ def test_ring_and_answer(tmp_path: Path, processes: list[subprocess.Popen[str]])
     assert "no call: the other end hung up" in errors
     for path in (far_heard, near_heard):
         assert sum(loud_frames(path)) > 8
-    assert np.any(np.abs(read_pcm(tmp_path / "call-said.wav")) > 0.05)
-    assert np.any(np.abs(read_pcm(tmp_path / "call-heard.wav")) > 0.05)
+    assert (tmp_path / "call-heard.wav").read_bytes() == b"an earlier call"
+    assert np.any(np.abs(read_pcm(tmp_path / "call-2-said.wav")) > 0.05)
+    assert np.any(np.abs(read_pcm(tmp_path / "call-2-heard.wav")) > 0.05)
 
 
 def test_busy(tmp_path: Path, processes: list[subprocess.Popen[str]]) -> None:

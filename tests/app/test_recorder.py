@@ -12,7 +12,7 @@ from test_sender import OPEN
 
 from linkcodec.app.callcontrol import recording_both
 from linkcodec.app.config import override
-from linkcodec.app.recorder import HeardRecorder, SentRecorder, SoundRecorder
+from linkcodec.app.recorder import HeardRecorder, SentRecorder, SoundRecorder, unused_stem
 from linkcodec.callfile import load_call
 from linkcodec.codec import Pcm
 from linkcodec.exceptions import AudioFileError, InputError, TokenFileError
@@ -27,6 +27,21 @@ QUIET = Silence(level_dbfs=-60.0)
 
 def frame(number: int) -> Frame:
     return Frame((number, number, number))
+
+
+def test_an_earlier_recording_is_kept(tmp_path: Path) -> None:
+    stem = str(tmp_path / "call")
+    endings = ("-said.wav", "-heard.wav")
+    assert unused_stem(stem, *endings, warn=no_trouble) == stem
+    for taken in ("call-heard.wav", "call-2-said.wav", "call-said.lkc"):
+        (tmp_path / taken).touch()
+    told: list[str] = []
+    assert unused_stem(stem, *endings, warn=told.append) == stem + "-3"
+    assert told == [
+        f"a recording {stem} is there already and is kept: this one goes to {stem}-3-said.wav and "
+        f"{stem}-3-heard.wav"
+    ]
+    assert unused_stem("/dev/null", "", warn=no_trouble) == "/dev/null"
 
 
 def test_sent_frames_lie_at_their_ticks(tmp_path: Path) -> None:
