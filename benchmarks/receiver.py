@@ -36,7 +36,7 @@ from linkcodec.frame import LOST, Frame, PlayoutItem
 from transport.quality import QualityMeter
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
-_KEY_VERSION: Final = 3
+_KEY_VERSION: Final = 4
 
 CASES: Final = ((0.0, 1.0), (0.05, 1.0), (0.1, 1.0), (0.1, 2.0), (0.1, 4.0), (0.2, 2.0))
 """Shares of frames lost, and mean lengths of a run of losses (Gilbert-Elliott)."""
@@ -188,7 +188,10 @@ class Bench:
         if self._plcmos is not None:
             scores |= self._plcmos.score(heard)
         scores["lost"] = float(np.mean([item is LOST for item in items]))
-        places = [place - info.delay for place in joins(items, info.frame_size)]
+        size = info.frame_size
+        # Without losses: what speech itself has at the borders of frames.
+        places = joins(items, size) if LOST in items else range(size, size * len(items), size)
+        places = [place - info.delay for place in places]
         scores["join"] = join_step(decoded, places, info.sample_rate)
         return scores
 
@@ -370,7 +373,8 @@ def run(options: argparse.Namespace, command: str) -> None:
             f"{len(clips)} clips, codec `{info.name}` version {info.version} (weights "
             f"{info.weights_hash}), {options.quantizers} books. `estimate` is the running "
             "estimate of the quality, `join` the largest step between neighbouring samples at "
-            "a join over the largest of the speech around it (up to 1 nobody can tell). "
+            "a join over the largest of the speech around it (without losses: at the borders "
+            "of all frames, which is what speech itself has). "
             f"Measured {date.today().isoformat()} with\n\n    {command}\n\n"
         )
         text = head + table + fall(rows) + "\n\n![Measures against loss](receiver.png)"
