@@ -44,4 +44,4 @@ __all__ = [
     "save_tokens",
 ]
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"

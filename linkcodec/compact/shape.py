@@ -71,7 +71,7 @@ RECENT_RISE: Final = 1e-5
 RECENT_REACH: Final = 0.25
 """Octaves around a candidate of the long window within which its period is looked for."""
 
-SEARCH_WIDTH: Final = 4
+SEARCH_WIDTH: Final = 8
 """Beginnings that the encoder's search through the books keeps."""
 
 SYNTHESIS_FRAME: Final = 320

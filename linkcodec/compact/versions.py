@@ -17,9 +17,9 @@ from linkcodec.exceptions import CodecError
 
 FOLDER: Final = Path(__file__).parent / "weights"
 
-CURRENT_VERSION: Final = 6
+CURRENT_VERSION: Final = 7
 
-_FIRST_RELEASE: Final = {1: "0.1", 2: "0.2", 3: "0.3", 4: "0.4", 5: "0.5", 6: "0.6"}
+_FIRST_RELEASE: Final = {1: "0.1", 2: "0.2", 3: "0.3", 4: "0.4", 5: "0.5", 6: "0.6", 7: "0.7"}
 """The release of this package in which each version first came."""
 
 

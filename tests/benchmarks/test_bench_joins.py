@@ -12,9 +12,9 @@ from linkcodec.frame import LOST, Frame, PlayoutItem, Silence
 
 RATE = 16_000
 
-MOST = 1.3
-"""A little above the bound of `linkcodec.timescale`, since a consonant that is cut short may be
-loudest at the cut; a click is several times this."""
+MOST = 1.5
+"""What undisturbed speech has at borders of frames goes up to 1.7 (docs/receiver.md); a consonant
+that is cut short may be loudest at the cut. A click is several times this."""
 
 
 def tone(hertz: float = 200.0, seconds: float = 1.0) -> np.ndarray:
