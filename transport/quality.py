@@ -17,7 +17,7 @@ __all__ = ["QualityMeter"]
 _FORGET: Final = 1 / 125
 """Frames of speech count for about 10 s."""
 
-_UNDISTURBED: Final = ((1, 3.36), (2, 3.76), (4, 3.98), (8, 4.11), (12, 4.11), (16, 4.11))
+_UNDISTURBED: Final = ((1, 3.32), (2, 3.67), (4, 3.98), (8, 4.11), (12, 4.11), (16, 4.11))
 """Books per frame, and the value without losses: DistillMOS of `compact-7` (docs/quality.md)."""
 
 _WORST: Final = 1.0
