@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from benchmarks.clips import load_clips
 from benchmarks.command import add_clips, run_command
 from benchmarks.links import ROOT, programme
@@ -156,7 +158,9 @@ def run(options: argparse.Namespace, command: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    return run_command(parser(), run, arguments)
+    # As the commands do: idle threads that spin cost processor time, too.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return run_command(parser(), run, arguments)
 
 
 if __name__ == "__main__":
