@@ -21,12 +21,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.alignment import Pcm, align
-from benchmarks.clips import SAMPLE_RATE, Clip, load_clips, read_clip, resample
+from benchmarks.alignment import Pcm
+from benchmarks.clips import load_clips, read_clip
 from benchmarks.command import add_clips, add_codec, progress, run_command
 from benchmarks.measures import limit_threads
 from benchmarks.ours import load_named_codec
-from linkcodec.codec import Codec
+from benchmarks.peers import Clean, OurCodec, System
 from linkcodec.compact.shape import hann, mel_matrix
 from linkcodec.exceptions import InputError
 
@@ -115,17 +115,6 @@ def verdict(
     return Verdict(identified=float(np.mean(right)), margin=float(np.mean(margins)))
 
 
-def _coded(codec: Codec, clip: Clip, books: int) -> Pcm:
-    info = codec.info
-    samples = resample(read_clip(clip.path), SAMPLE_RATE, info.sample_rate)
-    encoder, decoder = codec.encoder(quantizers=books), codec.decoder()
-    frames = encoder.push(samples) + encoder.flush()
-    decoded = np.concatenate([decoder.decode(frame) for frame in frames])
-    return resample(
-        align(decoded, delay=info.delay, length=samples.size), info.sample_rate, SAMPLE_RATE
-    )
-
-
 def _parser() -> argparse.ArgumentParser:
     new = argparse.ArgumentParser(
         prog="python -m benchmarks.voices", description="Tell speakers apart after coding."
@@ -166,16 +155,13 @@ def run(options: argparse.Namespace, command: str) -> None:
         f"version {info.version} (weights {info.weights_hash})"
     )
     print("| books | identified | margin |\n|---|---:|---:|")
-    for books in (None, *counts):
-        if books is not None:
-            progress(f"{books} books")
-        coded = (
-            clean
-            if books is None
-            else {clip.stem: cepstra(_coded(codec, clip, books)) for clip in clips}
-        )
+    systems: dict[str, System] = {"uncoded": Clean()}
+    systems |= {str(books): OurCodec(codec, quantizers=books) for books in counts}
+    for books, system in systems.items():
+        progress(system.title)
+        coded = {clip.stem: cepstra(system.process(read_clip(clip.path))) for clip in clips}
         found = verdict(coded, known, speakers)
-        print(f"| {books or 'uncoded'} | {found.identified:.3f} | {found.margin:.2f} |")
+        print(f"| {books} | {found.identified:.3f} | {found.margin:.2f} |")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
